@@ -1,0 +1,108 @@
+// Builds the package into build/: the three engine flavours (asc), the bundles and their types (esbuild, tsc). With the
+// argument `test`, the tests and benches too. Plain JavaScript, because it runs before anything is built. Steps whose
+// inputs have not changed are left out, so it is cheap to call always.
+
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const run = promisify(execFile)
+
+/** @param {string} dir @returns {string[]} */
+function files(dir) {
+  return readdirSync(join(root, dir), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
+    .sort()
+}
+
+/** Runs `make` unless the stamp file says that these inputs were built. @param {string} name @param {string[]} inputs */
+async function step(name, inputs, make) {
+  const hash = createHash('sha256')
+  for (const file of [...inputs, 'package-lock.json', 'host/build.mjs']) {
+    hash
+      .update(file)
+      .update('\0')
+      .update(readFileSync(join(root, file)))
+  }
+  const digest = hash.digest('hex')
+  const stamp = join(root, 'build', `.${name}`)
+  let built = ''
+  try {
+    built = readFileSync(stamp, 'utf8')
+  } catch {}
+  if (built === digest) return
+  const start = performance.now()
+  process.stderr.write(`build: ${name} ... `)
+  rmSync(stamp, { force: true })
+  await make()
+  writeFileSync(stamp, digest)
+  process.stderr.write(`${((performance.now() - start) / 1000).toFixed(1)} s\n`)
+}
+
+/** @param {string} script @param {string[]} args */
+async function tool(script, ...args) {
+  try {
+    await run(process.execPath, [join(root, 'node_modules', script), ...args], { cwd: root })
+  } catch (error) {
+    process.stderr.write(`\n${error.stdout ?? ''}${error.stderr ?? error}\n`)
+    throw new Error(`${script} ${args.join(' ')} failed`)
+  }
+}
+
+async function engine() {
+  await step('engine', [...files('assembly'), 'asconfig.json'], async () => {
+    const asc = 'assemblyscript/bin/asc.js'
+    await Promise.all(['release', 'shared', 'debug'].map((target) => tool(asc, '--target', target)))
+  })
+}
+
+async function bundle(options) {
+  const esbuild = await import('esbuild')
+  await esbuild.build({
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    sourcemap: true,
+    splitting: true,
+    chunkNames: 'chunks/[name]-[hash]',
+    loader: { '.wasm': 'binary' },
+    external: ['koffi', 'v86', 'uvu', 'uvu/*', 'fast-check', '@assemblyscript/loader', 'esbuild'],
+    absWorkingDir: root,
+    logLevel: 'warning',
+    ...options,
+  })
+}
+
+async function main() {
+  mkdirSync(join(root, 'build'), { recursive: true })
+  const host = files('host')
+  const engines = ['build/engine.wasm', 'build/engine.shared.wasm', 'build/engine.debug.wasm']
+  await engine()
+  await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
+    rmSync(join(root, 'build/chunks'), { recursive: true, force: true })
+    await bundle({
+      entryPoints: { index: 'host/index.ts', node: 'host/node.ts', vblk: 'host/cli/vblk.ts' },
+      outdir: 'build',
+      platform: 'node',
+    })
+    await tool('typescript/bin/tsc', '-p', 'host/tsconfig.json')
+  })
+  if (process.argv[2] !== 'test') return
+  await step('tests', [...files('test'), ...host, ...files('assembly'), ...engines], async () => {
+    rmSync(join(root, 'build/test'), { recursive: true, force: true })
+    const entryPoints = files('test').filter((file) => /(\.test\.ts|bench\/\w+\.ts)$/.test(file))
+    await bundle({ entryPoints, outdir: 'build/test', outbase: 'test', platform: 'node' })
+  })
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`build: ${error.message}\n`)
+  process.exitCode = 1
+}

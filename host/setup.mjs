@@ -1,0 +1,43 @@
+// What `npm start` and `npm test` run first: from a fresh clone with nothing but Node and npm to a built package. Says
+// what it does, does nothing twice, and names what is missing. Plain JavaScript without dependencies.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** @param {string} message */
+function fail(message) {
+  process.stderr.write(`setup: ${message}\n`)
+  process.exit(2)
+}
+
+/** True if node_modules holds exactly what the lock file asks for on this machine. */
+function isInstalled() {
+  const lock = join(root, 'package-lock.json')
+  const installed = join(root, 'node_modules/.package-lock.json')
+  if (!existsSync(installed)) return false
+  const wanted = JSON.parse(readFileSync(lock, 'utf8')).packages
+  const found = JSON.parse(readFileSync(installed, 'utf8')).packages
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) => path === '' || optional || found[path]?.version === version,
+  )
+}
+
+const major = Number(process.versions.node.split('.')[0])
+if (major < 20) fail(`Node ${process.versions.node} is too old, version 20 or later is needed: https://nodejs.org`)
+
+if (!isInstalled()) {
+  process.stderr.write('setup: installing npm packages (npm ci) ...\n')
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: 'inherit' })
+  if (npm.error) fail(`npm cannot be run (${npm.error.message}); it comes with Node: https://nodejs.org`)
+  if (npm.status !== 0) fail('npm ci failed: is the npm registry reachable? (npm config get registry)')
+}
+
+const build = spawnSync(process.execPath, [join(root, 'host/build.mjs'), ...process.argv.slice(2)], {
+  cwd: root,
+  stdio: 'inherit',
+})
+process.exit(build.status ?? 1)

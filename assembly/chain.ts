@@ -1,0 +1,185 @@
+// A descriptor chain as two byte streams (device rules 8 to 10): the readable descriptors, concatenated, and the
+// writable ones. Header = the first 16 readable bytes, status = the last writable byte, whatever the descriptor borders.
+// Every descriptor field and every header byte is read once, into the request record and its segment list, which lie
+// outside guest RAM; the verdict on the request (request.ts) looks only there.
+//
+// A ring fault ends the walk and poisons the queue. A request fault is remembered and the walk goes on, because only
+// its end shows where the status byte is. Guest numbers are 64-bit and compared before they are added.
+
+import {
+  REQUEST_FAULT_DATA_UNMAPPED,
+  REQUEST_FAULT_HEADER_SHORT,
+  REQUEST_FAULT_HEADER_UNMAPPED,
+  REQUEST_FAULT_ORDER,
+  REQUEST_FAULT_SEG_MAX,
+  REQUEST_FAULT_SIZE_MAX,
+  REQUEST_FAULT_TOTAL,
+  RING_FAULT_INDIRECT,
+  RING_FAULT_LOOP,
+  RING_FAULT_NEXT,
+  RING_FAULT_NO_STATUS,
+  RING_FAULT_STATUS_UNMAPPED,
+  SEGMENT_BYTES,
+} from './abi.ts'
+import { Queue, Request, Segment, State } from './layout.ts'
+import { bytesFrom, loadByte, loadDescAddr, loadDescRest, loadSector, loadType, regionAt, translate } from './memory.ts'
+import {
+  VIRTIO_BLK_REQ_HEADER_BYTES,
+  VIRTIO_BLK_REQ_SECTOR,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+} from './spec.ts'
+import { descAt } from './virtqueue.ts'
+
+/** Keeps the fault that comes first in the contract's order; its codes fall in that order. */
+function note(request: Request, fault: i32): void {
+  if (request.fault === 0 || fault > request.fault) request.fault = fault
+}
+
+/** Appends a buffer that no single region holds: one segment per region it crosses. */
+function addPieces(state: State, request: Request, gpa: u64, bytes: u32): void {
+  while (bytes !== 0) {
+    const here = min<u64>(bytesFrom(state, gpa), bytes) as u32
+    if (here === 0) {
+      note(request, REQUEST_FAULT_DATA_UNMAPPED)
+      return
+    }
+    const segment = changetype<Segment>(request.segmentsPtr + request.segments * SEGMENT_BYTES)
+    segment.ptr = translate(state, gpa, here)
+    segment.len = here
+    request.segments++
+    gpa += here
+    bytes -= here
+  }
+}
+
+/** Header bytes from `done` on, as far as `len` goes. Returns their number. */
+function takeHeader(state: State, request: Request, gpa: u64, len: u32, done: u32): u32 {
+  if (done === 0 && len >= (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) {
+    const whole = translate(state, gpa, VIRTIO_BLK_REQ_HEADER_BYTES)
+    if (whole !== 0) {
+      request.type = loadType(whole)
+      request.sector = loadSector(whole)
+      return VIRTIO_BLK_REQ_HEADER_BYTES
+    }
+  }
+  // The rare header: cut by descriptors or by a region border.
+  const taken = min<u32>(VIRTIO_BLK_REQ_HEADER_BYTES - done, len)
+  for (let i: u32 = 0; i < taken; i++) {
+    const ptr = translate(state, gpa + i, 1)
+    if (ptr === 0) {
+      note(request, REQUEST_FAULT_HEADER_UNMAPPED)
+      return taken
+    }
+    const at = done + i
+    const byte = loadByte(ptr)
+    if (at < 4) request.type |= (byte << (at << 3)) as u32
+    else if (at >= (VIRTIO_BLK_REQ_SECTOR as u32)) request.sector |= byte << ((at - VIRTIO_BLK_REQ_SECTOR) << 3)
+  }
+  return taken
+}
+
+/**
+ * Reads the chain that starts at `head` into `request`: type, sector, segments, dataIn, dataOut, statusPtr and the
+ * first request fault. Returns 0 or a RING_FAULT_* code.
+ */
+export function walk(state: State, queue: Queue, request: Request, head: u32): i32 {
+  const size = queue.size
+  const sizeMax = state.sizeMax
+  const segMax = state.segMax
+  // Most guests have all buffers in their first region: asked here, without a loop.
+  const region = regionAt(state, 0)
+  const regionGpa = region.gpa
+  const regionSize = region.size
+  const regionPtr = region.ptr
+  request.fault = 0
+  request.segments = 0
+  request.type = 0
+  request.sector = 0
+  let header: u32 = 0 // header bytes seen
+  let buffers: u32 = 0 // descriptors with data, the status byte taken for data as long as more may follow
+  let overlong: u32 = 0 // writable ones one byte above sizeMax, which is right for data and status in one
+  let dataOut: u64 = 0
+  let dataIn: u64 = 0
+  let lastGpa: u64 = 0 // the last writable descriptor
+  let lastLen: u32 = 0
+  let index = head
+  for (let steps: u32 = 0; ; steps++) {
+    if (steps === size) return RING_FAULT_LOOP
+    const desc = descAt(state, queue, index)
+    let gpa = loadDescAddr(desc)
+    const rest = loadDescRest(desc)
+    const flags = (rest >> 32) as u32
+    let len = rest as u32
+    if ((flags & VIRTQ_DESC_F_INDIRECT) !== 0) return RING_FAULT_INDIRECT
+    // Empty descriptors are skipped: they have neither direction nor place.
+    if (len !== 0) {
+      if ((flags & VIRTQ_DESC_F_WRITE) !== 0) {
+        lastGpa = gpa
+        lastLen = len
+        dataIn += len
+        if (len > sizeMax) {
+          if (len - 1 > sizeMax) note(request, REQUEST_FAULT_SIZE_MAX)
+          else overlong++
+        }
+      } else {
+        if (lastLen !== 0) note(request, REQUEST_FAULT_ORDER)
+        if (header < (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) {
+          const taken = takeHeader(state, request, gpa, len, header)
+          header += taken
+          gpa += taken
+          len -= taken
+        }
+        dataOut += len
+        if (len > sizeMax) note(request, REQUEST_FAULT_SIZE_MAX)
+      }
+      if (len !== 0) {
+        if (++buffers > segMax + 1) note(request, REQUEST_FAULT_SEG_MAX)
+        if (request.fault === 0) {
+          const offset = gpa - regionGpa
+          if (offset < regionSize && (len as u64) <= regionSize - offset) {
+            const segments = request.segments
+            const segment = changetype<Segment>(request.segmentsPtr + segments * SEGMENT_BYTES)
+            segment.ptr = regionPtr + (offset as u32)
+            segment.len = len
+            request.segments = segments + 1
+          } else {
+            addPieces(state, request, gpa, len)
+          }
+        }
+      }
+    }
+    if ((flags & VIRTQ_DESC_F_NEXT) === 0) break
+    index = (rest >> 48) as u32
+    if (index >= size) return RING_FAULT_NEXT
+  }
+  if (lastLen === 0) return RING_FAULT_NO_STATUS
+  if (lastLen === 1) buffers--
+  if (lastLen - 1 === sizeMax) overlong--
+  dataIn--
+  if (overlong !== 0) note(request, REQUEST_FAULT_SIZE_MAX)
+  if (buffers > segMax) note(request, REQUEST_FAULT_SEG_MAX)
+  if (header < (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) note(request, REQUEST_FAULT_HEADER_SHORT)
+  if (dataIn + dataOut > <u64>u32.MAX_VALUE) note(request, REQUEST_FAULT_TOTAL)
+  request.dataIn = min<u64>(dataIn, u32.MAX_VALUE) as u32
+  request.dataOut = min<u64>(dataOut, u32.MAX_VALUE) as u32
+  return takeStatus(state, request, lastGpa, lastLen)
+}
+
+/** Cuts the status byte off the writable stream. */
+function takeStatus(state: State, request: Request, lastGpa: u64, lastLen: u32): i32 {
+  if (request.fault === 0) {
+    // All data is mapped and nothing readable followed, so the last segment ends with the status byte.
+    const last = changetype<Segment>(request.segmentsPtr + (request.segments - 1) * SEGMENT_BYTES)
+    const before = last.len - 1
+    last.len = before
+    if (before === 0) request.segments--
+    request.statusPtr = last.ptr + before
+    return 0
+  }
+  const gpa = lastGpa + (lastLen - 1)
+  request.statusPtr = gpa >= lastGpa ? translate(state, gpa, 1) : 0
+  // Data that ended in a hole may still have its last byte, the status, behind the hole.
+  return request.statusPtr === 0 ? RING_FAULT_STATUS_UNMAPPED : 0
+}

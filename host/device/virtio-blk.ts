@@ -1,0 +1,383 @@
+// One virtio-blk device, inline: the caller's thread runs the engine and the back end. What the guest sees is decided by
+// the engine; this file carries calls in, IO out and interrupts up, for synchronous and asynchronous back ends alike
+// (device rules 4, 6, 7, 15 to 18). It never reads a descriptor. Portable: no Node import.
+//
+// A drain is plan -> IO -> complete... -> publish. Calls that arrive while one runs (a back end or an interrupt handler
+// that touches the device) are remembered and served after it, so the engine is never entered twice.
+
+import * as abi from '../../assembly/abi.ts'
+import { VIRTIO_MMIO_CONFIG } from '../../assembly/spec.ts'
+import type { BlockBackend } from '../backend/types.ts'
+import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
+import { type Counters, EngineState } from '../engine/state.ts'
+import type { GuestMemory } from './guest-memory.ts'
+import { sectorsOf, stateConfig, type VirtioBlkOptions } from './options.ts'
+import { type ThrottleOptions, throttleRecord } from './throttle.ts'
+import { FAILED, flush, isPromise, read, write } from './transfer.ts'
+
+/** What a drain of every queue left behind: nothing, more chains, or a head that waits for tokens. */
+export type PollResult = 'idle' | 'more' | { stalledNanos: number }
+
+const nowNanos = (): number => performance.now() * 1e6
+
+export class VirtioBlk {
+  readonly #engine: EngineExports
+  readonly #state: EngineState
+  readonly #memory: GuestMemory
+  readonly #backend: BlockBackend
+  readonly #queues: number
+  readonly #queueSizeMax: number
+  readonly #clock: () => number
+  readonly #ownsTimer: boolean
+  readonly #onInterrupt: () => void
+  readonly #onFailure: (message: string) => void
+  /** per queue: when the stalled head may be tried again, 0 = not stalled */
+  readonly #stalledUntil: number[]
+  /** queues to drain once the running drain is over */
+  readonly #wanted = new Set<number>()
+  /** queues with completions to publish, collected over a microtask */
+  readonly #dirty = new Set<number>()
+  #draining = false
+  #closed = false
+  /** raised by reset and traps: requests planned before belong to nobody */
+  #epoch = 0
+  #traps = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  private constructor(options: VirtioBlkOptions, engine: EngineExports, state: EngineState, queues: number) {
+    this.#engine = engine
+    this.#state = state
+    this.#memory = options.memory
+    this.#backend = options.backend
+    this.#queues = queues
+    this.#queueSizeMax = options.queueSizeMax ?? 256
+    this.#clock = options.clock ?? nowNanos
+    this.#ownsTimer = options.clock === undefined
+    this.#onInterrupt = options.onInterrupt ?? (() => {})
+    this.#onFailure = options.onFailure ?? ((message) => console.error(message))
+    this.#stalledUntil = new Array(queues).fill(0)
+  }
+
+  /** Makes a device in its reset state. Throws RangeError or TypeError naming the option that is wrong. */
+  static async create(options: VirtioBlkOptions): Promise<VirtioBlk> {
+    const config = stateConfig(options)
+    const throttle = throttleRecord(options.throttle)
+    const { memory } = options
+    const engine = checkAbi(await (options.engine ?? loadEngine)(memory.memory))
+    const bytes = engine.stateBytes(config.queues, config.queueSizeMax, config.segMax, config.regions.length) >>> 0
+    if (bytes === 0) throw new RangeError('VirtioBlk: queues x queueSizeMax x segMax need more state than 4 GiB')
+    const state = new EngineState(memory.memory, memory.allocate(bytes))
+    state.writeConfig(config)
+    state.writeThrottle(throttle)
+    const refused = engine.init(state.ptr)
+    if (refused !== 0) throw new Error(`VirtioBlk: the engine refuses its configuration (${refused})`)
+    const device = new VirtioBlk(options, engine, state, config.queues)
+    engine.setThrottle(state.ptr, device.#clock())
+    return device
+  }
+
+  // The register window ------------------------------------------------------------------------------------
+
+  /**
+   * Reads `width` bytes (1, 2, 4 or 8) at `offset` of the window, as an unsigned number (4.2.2, rule 1). Eight bytes are
+   * two words of config space; of registers, like every width but four, all ones.
+   */
+  mmioRead(offset: number, width: number): number {
+    try {
+      if (width !== 8) return this.#engine.mmioRead(this.#state.ptr, offset, width) >>> 0
+      if (offset < VIRTIO_MMIO_CONFIG) return 2 ** 64 - 1
+      const low = this.#engine.mmioRead(this.#state.ptr, offset, 4) >>> 0
+      return low + (this.#engine.mmioRead(this.#state.ptr, offset + 4, 4) >>> 0) * 2 ** 32
+    } catch (error) {
+      this.#trapped(error)
+      return 0
+    }
+  }
+
+  /** Writes `value` to the window. A QueueNotify drains the queue before it returns, as far as the back end is synchronous. */
+  mmioWrite(offset: number, width: number, value: number): void {
+    if (this.#closed) return
+    let effects = 0
+    try {
+      effects = this.#engine.mmioWrite(this.#state.ptr, offset, width, value)
+    } catch (error) {
+      this.#trapped(error)
+      return
+    }
+    if (effects === 0) return
+    if (effects & abi.EFFECT_RESET) this.#forget()
+    if (effects & abi.EFFECT_KICK && !this.#isStalled(value)) this.#wanted.add(value)
+    if (effects & abi.EFFECT_DRIVER_OK) for (let queue = 0; queue < this.#queues; queue++) this.#wanted.add(queue)
+    this.#drainWanted()
+  }
+
+  // Draining -----------------------------------------------------------------------------------------------
+
+  /** Drains every live queue once: the entry of the timer and of whoever owns the clock. */
+  poll(): PollResult {
+    if (this.#closed) return 'idle'
+    for (let queue = 0; queue < this.#queues; queue++) this.#wanted.add(queue)
+    const more = this.#drainWanted()
+    const waits = this.#stalledUntil.flatMap((until, queue) => (until === 0 ? [] : [this.#state.stallNanos(queue)]))
+    if (more) return 'more'
+    return waits.length === 0 ? 'idle' : { stalledNanos: Math.min(...waits) }
+  }
+
+  /** Rule 20: a kick cannot help a head that waits for tokens. */
+  #isStalled(queue: number): boolean {
+    const until = this.#stalledUntil[queue] as number
+    return until !== 0 && this.#clock() < until
+  }
+
+  #wantStalled(): void {
+    for (let queue = 0; queue < this.#queues; queue++) if (this.#stalledUntil[queue] !== 0) this.#wanted.add(queue)
+  }
+
+  /** Drains the wanted queues once each. True if there is more to do, which a timer then sees to. */
+  #drainWanted(): boolean {
+    if (this.#draining) return true
+    const more: number[] = []
+    this.#draining = true
+    try {
+      // A queue that is wanted again while it is drained gets its second drain from the timer: a guest that keeps
+      // adding chains cannot keep this call from returning (rule 17).
+      const round = [...this.#wanted]
+      this.#wanted.clear()
+      for (const queue of round) if (this.#drain(queue)) more.push(queue)
+    } finally {
+      this.#draining = false
+    }
+    for (const queue of more) this.#wanted.add(queue)
+    this.#arm()
+    return this.#wanted.size > 0
+  }
+
+  /** One drain: at most queue-size chains, one publish, at most one interrupt for them. True if the ring has more. */
+  #drain(queue: number): boolean {
+    const engine = this.#engine
+    const { ptr } = this.#state
+    const epoch = this.#epoch
+    let end: number
+    let published: number
+    try {
+      const now = this.#clock()
+      const planned = engine.plan(ptr, queue, now, this.#queueSizeMax)
+      end = planned >>> abi.PLAN_END_SHIFT
+      this.#stalledUntil[queue] = end === abi.PLAN_STALLED ? now + this.#state.stallNanos(queue) : 0
+      const count = planned & abi.PLAN_COUNT_MASK
+      if (count > 0) this.#submit(queue, count, epoch)
+      if (this.#epoch !== epoch) return false
+      published = engine.publish(ptr, queue)
+    } catch (error) {
+      this.#trapped(error)
+      return false
+    }
+    if (end === abi.PLAN_POISONED) {
+      this.#onFailure(`virtio-blk: queue ${queue} is poisoned (ring fault ${this.#state.fault}), the guest must reset`)
+      this.#onInterrupt()
+    }
+    if (published & abi.PUBLISH_INTERRUPT) this.#onInterrupt()
+    if (end === abi.PLAN_STALLED || end === abi.PLAN_BUSY) return false
+    return end === abi.PLAN_MORE || (published & abi.PUBLISH_MORE) !== 0
+  }
+
+  /** Starts the IO of the slots that plan() listed. */
+  #submit(queue: number, count: number, epoch: number): void {
+    const list = this.#state.queueWord(queue, abi.QUEUE_PLANNED) >>> 2
+    const slots = this.#state.words.slice(list, list + count)
+    for (const slot of slots) {
+      // Reset from inside a back end: what was planned before must not touch anything, only free its slot.
+      if (this.#epoch !== epoch) this.#engine.complete(this.#state.ptr, slot, FAILED)
+      else this.#start(queue, slot)
+    }
+  }
+
+  #start(queue: number, slot: number): void {
+    const result = this.#execute(queue, slot)
+    if (isPromise(result)) this.#await(queue, slot, result)
+    else this.#complete(queue, slot, result)
+  }
+
+  #complete(queue: number, slot: number, result: number): void {
+    if (this.#engine.complete(this.#state.ptr, slot, result) !== abi.COMPLETE_FLUSH) return
+    const flushed = flush(this.#backend)
+    if (isPromise(flushed)) this.#await(queue, slot, flushed)
+    else this.#engine.complete(this.#state.ptr, slot, flushed)
+  }
+
+  /** Reads the request record and carries it out. */
+  #execute(queue: number, slot: number): number | Promise<number> {
+    const words = this.#state.words
+    const index = slot & ((1 << abi.SLOT_QUEUE_SHIFT) - 1)
+    const record = (this.#state.queueWord(queue, abi.QUEUE_RECORDS) + index * abi.REQ_BYTES) >>> 2
+    const word = (field: number): number => words[record + (field >>> 2)] as number
+    const op = word(abi.REQ_OP)
+    if (op === abi.REQ_OP_FLUSH) return flush(this.#backend)
+    const offset = (word(abi.REQ_SECTOR_HIGH) * 2 ** 32 + word(abi.REQ_SECTOR_LOW)) * 512
+    const bytes = word(abi.REQ_DATA_BYTES)
+    const segments = this.#segments(word(abi.REQ_SEGMENTS_PTR), word(abi.REQ_SEGMENTS))
+    const isRead = op === abi.REQ_OP_READ
+    if (this.#backend.inPlace === true) {
+      const done = isRead ? read(this.#backend, offset, segments, bytes) : write(this.#backend, offset, segments, bytes)
+      if (!isPromise(done)) return done
+      // It promised to answer at once; it may still write to guest RAM, so it is not waited for as if all were well.
+      done.catch(() => {})
+      return FAILED
+    }
+    return isRead ? this.#readCopy(offset, segments, bytes) : this.#writeCopy(offset, segments, bytes)
+  }
+
+  /** Views on guest RAM, each checked against the regions: the engine is not trusted with host addresses. */
+  #segments(list: number, count: number): Uint8Array[] {
+    const words = this.#state.words
+    const views: Uint8Array[] = []
+    for (let i = 0, at = list >>> 2; i < count; i++, at += abi.SEGMENT_BYTES >>> 2) {
+      const ptr = words[at] as number
+      const len = words[at + 1] as number
+      if (!this.#memory.contains(ptr, len)) throw new Error(`segment ${ptr}+${len} is outside guest RAM`)
+      views.push(new Uint8Array(words.buffer as ArrayBuffer, ptr, len))
+    }
+    return views
+  }
+
+  /** For back ends that may be late: they fill a private buffer, and guest RAM only if the request still stands. */
+  #readCopy(offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
+    const copy = new Uint8Array(bytes)
+    const epoch = this.#epoch
+    const deliver = (moved: number): number => {
+      if (this.#epoch !== epoch) return FAILED
+      let done = 0
+      for (const segment of segments) {
+        if (done >= moved) break
+        const part = copy.subarray(done, Math.min(done + segment.byteLength, moved))
+        segment.set(part)
+        done += part.byteLength
+      }
+      return moved
+    }
+    const moved = read(this.#backend, offset, [copy], bytes)
+    return isPromise(moved) ? moved.then(deliver) : deliver(moved)
+  }
+
+  #writeCopy(offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
+    const copy = new Uint8Array(bytes)
+    let done = 0
+    for (const segment of segments) {
+      copy.set(segment, done)
+      done += segment.byteLength
+    }
+    return write(this.#backend, offset, [copy], bytes)
+  }
+
+  // Asynchronous back ends ---------------------------------------------------------------------------------
+
+  #await(queue: number, slot: number, result: Promise<number>): void {
+    const traps = this.#traps
+    result.then(
+      (moved) => this.#late(queue, slot, moved, traps),
+      () => this.#late(queue, slot, FAILED, traps),
+    )
+  }
+
+  /** A promised answer. After a reset complete() only frees the slot; after a trap the slot is not ours any more. */
+  #late(queue: number, slot: number, result: number, traps: number): void {
+    if (this.#traps !== traps) return
+    try {
+      this.#complete(queue, slot, result)
+    } catch (error) {
+      this.#trapped(error)
+      return
+    }
+    // Answers that come together are published together.
+    if (this.#dirty.size === 0) queueMicrotask(() => this.#publishDirty())
+    this.#dirty.add(queue)
+  }
+
+  #publishDirty(): void {
+    const queues = [...this.#dirty]
+    this.#dirty.clear()
+    if (this.#closed) return
+    for (const queue of queues) {
+      let published = 0
+      try {
+        published = this.#engine.publish(this.#state.ptr, queue)
+      } catch (error) {
+        this.#trapped(error)
+        return
+      }
+      if (published & abi.PUBLISH_INTERRUPT) this.#onInterrupt()
+      // Slots are free again: what plan() left for want of them can go on.
+      if (published & abi.PUBLISH_MORE && !this.#isStalled(queue)) this.#wanted.add(queue)
+    }
+    this.#drainWanted()
+  }
+
+  // Timers, failures, control ------------------------------------------------------------------------------
+
+  /** The one timer: at once if queues are wanted, at the end of the first stall otherwise (rule 20, at most 1 s). */
+  #arm(): void {
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#closed) return
+    let nanos = Number.POSITIVE_INFINITY
+    if (this.#wanted.size > 0) {
+      nanos = 0
+    } else if (this.#ownsTimer) {
+      this.#stalledUntil.forEach((until, queue) => {
+        if (until !== 0) nanos = Math.min(nanos, this.#state.stallNanos(queue))
+      })
+    }
+    if (nanos === Number.POSITIVE_INFINITY) return
+    this.#timer = setTimeout(() => this.#onTimer(), Math.ceil(nanos / 1e6))
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined
+    if (this.#ownsTimer) this.#wantStalled()
+    this.#drainWanted()
+  }
+
+  /** Everything planned or waiting belongs to a device that is no more (rule 6). */
+  #forget(): void {
+    this.#epoch++
+    this.#stalledUntil.fill(0)
+    this.#wanted.clear()
+    this.#arm()
+  }
+
+  /** Rule 7: an engine call trapped. The guest is told once; its reset brings the device back. */
+  #trapped(error: unknown): void {
+    this.#traps++
+    this.#forget()
+    this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
+    if (this.#engine.fail(this.#state.ptr, 1) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
+  }
+
+  /** What the device has counted (names and meaning: device contract, section 6). */
+  get counters(): Counters {
+    return this.#state.readCounters()
+  }
+
+  /** Rule 27: a new size in bytes, rounded down to whole sectors; the driver gets a configuration interrupt. */
+  setCapacity(bytes: number): void {
+    const sectors = sectorsOf('capacity', bytes)
+    const high = Math.floor(sectors / 2 ** 32)
+    if (this.#engine.setCapacity(this.#state.ptr, sectors >>> 0, high) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
+  }
+
+  /** Rule 22: new limits from now on, none without an argument. A head that waits is asked again at once. */
+  setThrottle(options?: ThrottleOptions): void {
+    this.#state.writeThrottle(throttleRecord(options))
+    this.#engine.setThrottle(this.#state.ptr, this.#clock())
+    this.#wantStalled()
+    this.#drainWanted()
+  }
+
+  /** Ends the device: no timer, no interrupt and no guest byte changes after this; closes the back end. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#forget()
+    this.#closed = true
+    await this.#backend.close?.()
+  }
+}

@@ -1,0 +1,47 @@
+// Loads a flavour of the engine and types its exports; the meaning of every call is in assembly/index.ts. One instance
+// per memory serves any number of devices: all state is behind the pointer that each call takes first. Portable.
+
+import { ABI_VERSION } from '../../assembly/abi.ts'
+import shared from '../../build/engine.shared.wasm'
+import release from '../../build/engine.wasm'
+
+/** u32 results arrive signed: apply `>>> 0` where the top bit can be set. */
+export interface EngineExports {
+  abiVersion(): number
+  stateBytes(queues: number, queueSizeMax: number, segMax: number, regions: number): number
+  init(state: number): number
+  mmioRead(state: number, offset: number, width: number): number
+  mmioWrite(state: number, offset: number, width: number, value: number): number
+  plan(state: number, queue: number, nowNanos: number, max: number): number
+  complete(state: number, slot: number, result: number): number
+  publish(state: number, queue: number): number
+  setCapacity(state: number, sectorsLow: number, sectorsHigh: number): number
+  setThrottle(state: number, nowNanos: number): void
+  fail(state: number, trapped: number): number
+}
+
+/** Makes an engine over a memory: the hook through which tests run other flavours. */
+export type EngineLoader = (memory: WebAssembly.Memory) => EngineExports | Promise<EngineExports>
+
+const modules = new Map<Uint8Array<ArrayBuffer>, Promise<WebAssembly.Module>>()
+
+/** The flavour that links to the memory: `shared` for a shared one, `release` otherwise. */
+export const loadEngine: EngineLoader = async (memory) => {
+  const bytes = memory.buffer instanceof ArrayBuffer ? release : shared
+  let module = modules.get(bytes)
+  if (module === undefined) {
+    module = WebAssembly.compile(bytes)
+    modules.set(bytes, module)
+  }
+  const instance = await WebAssembly.instantiate(await module, { env: { memory } })
+  return instance.exports as unknown as EngineExports
+}
+
+/** Refuses an engine built for another state block. */
+export function checkAbi(engine: EngineExports): EngineExports {
+  const version = engine.abiVersion()
+  if (version !== ABI_VERSION) {
+    throw new Error(`the engine speaks ABI version ${version}, this host speaks ${ABI_VERSION}: rebuild both together`)
+  }
+  return engine
+}

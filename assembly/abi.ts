@@ -112,12 +112,11 @@ export const QUEUE_AVAIL_EVENT = 64 // u32, as last stored; above 0xffff: never
 export const QUEUE_USED_FLAGS = 68 // u32, as last stored; above 0xffff: never
 export const QUEUE_FREE_SLOT = 72 // u32, first free slot + 1, 0 = none
 export const QUEUE_SLOTS = 76 // u32, slots handed out at least once; those above were never touched
-export const QUEUE_IN_FLIGHT = 80 // u32, slots in use, stale ones included
-export const QUEUE_PLANNED = 84 // u32, ptr of the list of slots the last plan() filled, u32 each
-export const QUEUE_HEADS = 88 // u32, ptr of one u64 per head: all ones = in flight, else the epoch it was completed in
-export const QUEUE_RECORDS = 92 // u32, ptr of the request records
-export const QUEUE_SEGMENTS = 96 // u32, ptr of the segment lists
-export const QUEUE_GENERATION = 100 // u32, +1 per reset or stop; a completion of an older one only frees its slot
+export const QUEUE_PLANNED = 80 // u32, ptr of the list of slots the last plan() filled, u32 each
+export const QUEUE_HEADS = 84 // u32, ptr of one u64 per head: all ones = in flight, else the epoch it was completed in
+export const QUEUE_RECORDS = 88 // u32, ptr of the request records
+export const QUEUE_SEGMENTS = 92 // u32, ptr of the segment lists
+export const QUEUE_GENERATION = 96 // u32, +1 per reset or stop; a completion of an older one only frees its slot
 export const QUEUE_EPOCH = 104 // u64, +1 per publish
 export const QUEUE_STALLED_AT = 112 // u64, ns
 export const QUEUE_STALL_NANOS = 120 // f64, how long to wait, 1..1e9
@@ -133,14 +132,12 @@ export const REQ_DATA_BYTES = 16 // u32
 export const REQ_SEGMENTS_PTR = 20 // u32
 export const REQ_STATUS_PTR = 24 // u32
 export const REQ_HEAD = 28 // u32
-export const REQ_QUEUE = 32 // u32, ptr of the queue block
-export const REQ_GENERATION = 36 // u32
-export const REQ_WRITE_THROUGH = 40 // u32, this flush is the second phase of a write
-export const REQ_NEXT_FREE = 44 // u32, index of the next free record + 1
-export const REQ_TYPE = 48 // u32, as the driver wrote it
-export const REQ_DATA_IN = 52 // u32, writable bytes without the status byte
-export const REQ_DATA_OUT = 56 // u32, readable bytes after the header
-export const REQ_FAULT = 60 // i32, 0 or REQUEST_FAULT_*
+export const REQ_GENERATION = 32 // u32
+export const REQ_NEXT_FREE = 36 // u32, index of the next free record + 1
+export const REQ_TYPE = 40 // u32, as the driver wrote it
+export const REQ_DATA_IN = 44 // u32, writable bytes without the status byte
+export const REQ_DATA_OUT = 48 // u32, readable bytes after the header
+export const REQ_FAULT = 52 // i32, 0 or REQUEST_FAULT_*
 export const REQ_BYTES = 64
 /** A slot is named by its queue in the high half and the index of its record in the low half. */
 export const SLOT_QUEUE_SHIFT = 16
@@ -149,6 +146,7 @@ export const REQ_OP_NONE = 0
 export const REQ_OP_READ = 1
 export const REQ_OP_WRITE = 2
 export const REQ_OP_FLUSH = 3
+export const REQ_OP_WRITE_THROUGH = 4 // a write that is stored and waits for its flush
 
 // Segment: a piece of guest RAM, contiguous in linear memory
 export const SEGMENT_PTR = 0 // u32

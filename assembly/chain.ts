@@ -26,58 +26,49 @@ import { bytesFrom, loadByte, loadDescAddr, loadDescRest, loadSector, loadType, 
 import {
   VIRTIO_BLK_REQ_HEADER_BYTES,
   VIRTIO_BLK_REQ_SECTOR,
+  VIRTQ_DESC_BYTES,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
 } from './spec.ts'
 import { descAt } from './virtqueue.ts'
 
-/** Keeps the fault that comes first in the contract's order; its codes fall in that order. */
-function note(request: Request, fault: i32): void {
-  if (request.fault === 0 || fault > request.fault) request.fault = fault
+/** Of two request faults, the one that comes first in the contract's order; their codes fall in that order. */
+function earlier(fault: i32, other: i32): i32 {
+  return fault === 0 || other > fault ? other : fault
 }
 
-/** Appends a buffer that no single region holds: one segment per region it crosses. */
-function addPieces(state: State, request: Request, gpa: u64, bytes: u32): void {
+/** Appends at `end` a buffer that no single region holds, a segment per region it crosses. The new end, or 0 at a hole. */
+function addPieces(state: State, end: u32, gpa: u64, bytes: u32): u32 {
   while (bytes !== 0) {
     const here = min<u64>(bytesFrom(state, gpa), bytes) as u32
-    if (here === 0) {
-      note(request, REQUEST_FAULT_DATA_UNMAPPED)
-      return
-    }
-    const segment = changetype<Segment>(request.segmentsPtr + request.segments * SEGMENT_BYTES)
+    if (here === 0) return 0
+    const segment = changetype<Segment>(end)
     segment.ptr = translate(state, gpa, here)
     segment.len = here
-    request.segments++
+    end += SEGMENT_BYTES
     gpa += here
     bytes -= here
   }
+  return end
 }
 
-/** Header bytes from `done` on, as far as `len` goes. Returns their number. */
-function takeHeader(state: State, request: Request, gpa: u64, len: u32, done: u32): u32 {
-  if (done === 0 && len >= (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) {
-    const whole = translate(state, gpa, VIRTIO_BLK_REQ_HEADER_BYTES)
-    if (whole !== 0) {
-      request.type = loadType(whole)
-      request.sector = loadSector(whole)
-      return VIRTIO_BLK_REQ_HEADER_BYTES
-    }
+/** The rare header, cut by descriptors or by a region border: bytes `done` on, as far as `len` goes. */
+function gatherHeader(state: State, request: Request, gpa: u64, len: u32, done: u32): i32 {
+  if (done === 0) {
+    request.type = 0
+    request.sector = 0
   }
-  // The rare header: cut by descriptors or by a region border.
   const taken = min<u32>(VIRTIO_BLK_REQ_HEADER_BYTES - done, len)
   for (let i: u32 = 0; i < taken; i++) {
     const ptr = translate(state, gpa + i, 1)
-    if (ptr === 0) {
-      note(request, REQUEST_FAULT_HEADER_UNMAPPED)
-      return taken
-    }
+    if (ptr === 0) return REQUEST_FAULT_HEADER_UNMAPPED
     const at = done + i
     const byte = loadByte(ptr)
     if (at < 4) request.type |= (byte << (at << 3)) as u32
     else if (at >= (VIRTIO_BLK_REQ_SECTOR as u32)) request.sector |= byte << ((at - VIRTIO_BLK_REQ_SECTOR) << 3)
   }
-  return taken
+  return 0
 }
 
 /**
@@ -86,17 +77,17 @@ function takeHeader(state: State, request: Request, gpa: u64, len: u32, done: u3
  */
 export function walk(state: State, queue: Queue, request: Request, head: u32): i32 {
   const size = queue.size
+  const table = queue.descPtr
   const sizeMax = state.sizeMax
   const segMax = state.segMax
+  const list = request.segmentsPtr
   // Most guests have all buffers in their first region: asked here, without a loop.
   const region = regionAt(state, 0)
   const regionGpa = region.gpa
   const regionSize = region.size
   const regionPtr = region.ptr
-  request.fault = 0
-  request.segments = 0
-  request.type = 0
-  request.sector = 0
+  let fault: i32 = 0
+  let end = list
   let header: u32 = 0 // header bytes seen
   let buffers: u32 = 0 // descriptors with data, the status byte taken for data as long as more may follow
   let overlong: u32 = 0 // writable ones one byte above sizeMax, which is right for data and status in one
@@ -105,9 +96,10 @@ export function walk(state: State, queue: Queue, request: Request, head: u32): i
   let lastGpa: u64 = 0 // the last writable descriptor
   let lastLen: u32 = 0
   let index = head
-  for (let steps: u32 = 0; ; steps++) {
-    if (steps === size) return RING_FAULT_LOOP
-    const desc = descAt(state, queue, index)
+  let left = size // descriptors until the chain is longer than the queue
+  for (;;) {
+    if (left-- === 0) return RING_FAULT_LOOP
+    const desc = table !== 0 ? table + index * VIRTQ_DESC_BYTES : descAt(state, queue, index)
     let gpa = loadDescAddr(desc)
     const rest = loadDescRest(desc)
     const flags = (rest >> 32) as u32
@@ -120,32 +112,42 @@ export function walk(state: State, queue: Queue, request: Request, head: u32): i
         lastLen = len
         dataIn += len
         if (len > sizeMax) {
-          if (len - 1 > sizeMax) note(request, REQUEST_FAULT_SIZE_MAX)
+          if (len - 1 > sizeMax) fault = earlier(fault, REQUEST_FAULT_SIZE_MAX)
           else overlong++
         }
       } else {
-        if (lastLen !== 0) note(request, REQUEST_FAULT_ORDER)
+        if (lastLen !== 0) fault = earlier(fault, REQUEST_FAULT_ORDER)
         if (header < (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) {
-          const taken = takeHeader(state, request, gpa, len, header)
+          const whole = header === 0 && len >= (VIRTIO_BLK_REQ_HEADER_BYTES as u32)
+          const ptr = whole ? translate(state, gpa, VIRTIO_BLK_REQ_HEADER_BYTES) : 0
+          const taken = min<u32>(VIRTIO_BLK_REQ_HEADER_BYTES - header, len)
+          if (ptr !== 0) {
+            request.type = loadType(ptr)
+            request.sector = loadSector(ptr)
+          } else {
+            const missing = gatherHeader(state, request, gpa, len, header)
+            if (missing !== 0) fault = earlier(fault, missing)
+          }
           header += taken
           gpa += taken
           len -= taken
         }
         dataOut += len
-        if (len > sizeMax) note(request, REQUEST_FAULT_SIZE_MAX)
+        if (len > sizeMax) fault = earlier(fault, REQUEST_FAULT_SIZE_MAX)
       }
       if (len !== 0) {
-        if (++buffers > segMax + 1) note(request, REQUEST_FAULT_SEG_MAX)
-        if (request.fault === 0) {
+        if (++buffers > segMax + 1) fault = earlier(fault, REQUEST_FAULT_SEG_MAX)
+        if (fault === 0) {
           const offset = gpa - regionGpa
           if (offset < regionSize && (len as u64) <= regionSize - offset) {
-            const segments = request.segments
-            const segment = changetype<Segment>(request.segmentsPtr + segments * SEGMENT_BYTES)
+            const segment = changetype<Segment>(end)
             segment.ptr = regionPtr + (offset as u32)
             segment.len = len
-            request.segments = segments + 1
+            end += SEGMENT_BYTES
           } else {
-            addPieces(state, request, gpa, len)
+            const pieces = addPieces(state, end, gpa, len)
+            if (pieces === 0) fault = REQUEST_FAULT_DATA_UNMAPPED
+            else end = pieces
           }
         }
       }
@@ -155,31 +157,27 @@ export function walk(state: State, queue: Queue, request: Request, head: u32): i
     if (index >= size) return RING_FAULT_NEXT
   }
   if (lastLen === 0) return RING_FAULT_NO_STATUS
+  // The last writable byte was the status after all, not data.
+  dataIn--
   if (lastLen === 1) buffers--
   if (lastLen - 1 === sizeMax) overlong--
-  dataIn--
-  if (overlong !== 0) note(request, REQUEST_FAULT_SIZE_MAX)
-  if (buffers > segMax) note(request, REQUEST_FAULT_SEG_MAX)
-  if (header < (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) note(request, REQUEST_FAULT_HEADER_SHORT)
-  if (dataIn + dataOut > <u64>u32.MAX_VALUE) note(request, REQUEST_FAULT_TOTAL)
+  if (header < (VIRTIO_BLK_REQ_HEADER_BYTES as u32)) fault = earlier(fault, REQUEST_FAULT_HEADER_SHORT)
+  if (overlong !== 0) fault = earlier(fault, REQUEST_FAULT_SIZE_MAX)
+  if (buffers > segMax) fault = earlier(fault, REQUEST_FAULT_SEG_MAX)
+  if (dataIn + dataOut > <u64>u32.MAX_VALUE) fault = earlier(fault, REQUEST_FAULT_TOTAL)
+  request.fault = fault
   request.dataIn = min<u64>(dataIn, u32.MAX_VALUE) as u32
   request.dataOut = min<u64>(dataOut, u32.MAX_VALUE) as u32
-  return takeStatus(state, request, lastGpa, lastLen)
-}
-
-/** Cuts the status byte off the writable stream. */
-function takeStatus(state: State, request: Request, lastGpa: u64, lastLen: u32): i32 {
-  if (request.fault === 0) {
-    // All data is mapped and nothing readable followed, so the last segment ends with the status byte.
-    const last = changetype<Segment>(request.segmentsPtr + (request.segments - 1) * SEGMENT_BYTES)
-    const before = last.len - 1
-    last.len = before
-    if (before === 0) request.segments--
-    request.statusPtr = last.ptr + before
-    return 0
+  if (fault !== 0) {
+    const gpa = lastGpa + (lastLen - 1)
+    request.statusPtr = gpa >= lastGpa ? translate(state, gpa, 1) : 0
+    return request.statusPtr === 0 ? RING_FAULT_STATUS_UNMAPPED : 0
   }
-  const gpa = lastGpa + (lastLen - 1)
-  request.statusPtr = gpa >= lastGpa ? translate(state, gpa, 1) : 0
-  // Data that ended in a hole may still have its last byte, the status, behind the hole.
-  return request.statusPtr === 0 ? RING_FAULT_STATUS_UNMAPPED : 0
+  // All data is mapped and nothing readable followed, so the last segment ends with the status byte.
+  const last = changetype<Segment>(end - SEGMENT_BYTES)
+  const before = last.len - 1
+  last.len = before
+  request.segments = (end - list) / SEGMENT_BYTES - (before === 0 ? 1 : 0)
+  request.statusPtr = last.ptr + before
+  return 0
 }

@@ -123,7 +123,6 @@ export class Queue {
   usedFlags: u32
   freeSlot: u32
   slots: u32
-  inFlight: u32
   planned: u32
   heads: u32
   records: u32
@@ -150,7 +149,6 @@ if (offsetof<Queue>('availEvent') !== abi.QUEUE_AVAIL_EVENT) ERROR('Queue.availE
 if (offsetof<Queue>('usedFlags') !== abi.QUEUE_USED_FLAGS) ERROR('Queue.usedFlags')
 if (offsetof<Queue>('freeSlot') !== abi.QUEUE_FREE_SLOT) ERROR('Queue.freeSlot')
 if (offsetof<Queue>('slots') !== abi.QUEUE_SLOTS) ERROR('Queue.slots')
-if (offsetof<Queue>('inFlight') !== abi.QUEUE_IN_FLIGHT) ERROR('Queue.inFlight')
 if (offsetof<Queue>('planned') !== abi.QUEUE_PLANNED) ERROR('Queue.planned')
 if (offsetof<Queue>('heads') !== abi.QUEUE_HEADS) ERROR('Queue.heads')
 if (offsetof<Queue>('records') !== abi.QUEUE_RECORDS) ERROR('Queue.records')
@@ -171,9 +169,7 @@ export class Request {
   segmentsPtr: u32
   statusPtr: u32
   head: u32
-  queue: u32
   generation: u32
-  writeThrough: u32
   nextFree: u32
   type: u32
   dataIn: u32
@@ -187,15 +183,13 @@ if (offsetof<Request>('dataBytes') !== abi.REQ_DATA_BYTES) ERROR('Request.dataBy
 if (offsetof<Request>('segmentsPtr') !== abi.REQ_SEGMENTS_PTR) ERROR('Request.segmentsPtr')
 if (offsetof<Request>('statusPtr') !== abi.REQ_STATUS_PTR) ERROR('Request.statusPtr')
 if (offsetof<Request>('head') !== abi.REQ_HEAD) ERROR('Request.head')
-if (offsetof<Request>('queue') !== abi.REQ_QUEUE) ERROR('Request.queue')
 if (offsetof<Request>('generation') !== abi.REQ_GENERATION) ERROR('Request.generation')
-if (offsetof<Request>('writeThrough') !== abi.REQ_WRITE_THROUGH) ERROR('Request.writeThrough')
 if (offsetof<Request>('nextFree') !== abi.REQ_NEXT_FREE) ERROR('Request.nextFree')
 if (offsetof<Request>('type') !== abi.REQ_TYPE) ERROR('Request.type')
 if (offsetof<Request>('dataIn') !== abi.REQ_DATA_IN) ERROR('Request.dataIn')
 if (offsetof<Request>('dataOut') !== abi.REQ_DATA_OUT) ERROR('Request.dataOut')
 if (offsetof<Request>('fault') !== abi.REQ_FAULT) ERROR('Request.fault')
-if (offsetof<Request>() !== abi.REQ_BYTES) ERROR('Request')
+if (offsetof<Request>() > (abi.REQ_BYTES as usize)) ERROR('Request')
 
 @unmanaged
 export class Segment {

@@ -249,7 +249,6 @@ export function resetQueue(state: State, queue: Queue): void {
   if (state.damaged !== 0) {
     queue.freeSlot = 0
     queue.slots = 0
-    queue.inFlight = 0
   }
 }
 

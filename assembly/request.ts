@@ -17,10 +17,10 @@ import {
   COUNTER_UNSUPPORTED,
   COUNTER_WRITES_COMPLETED,
   REQ_BYTES,
-  REQ_OP_FLUSH,
   REQ_OP_NONE,
   REQ_OP_READ,
   REQ_OP_WRITE,
+  REQ_OP_WRITE_THROUGH,
   REQUEST_FAULT_ALIGNMENT,
   REQUEST_FAULT_DATA_UNMAPPED,
   REQUEST_FAULT_DIRECTION,
@@ -186,18 +186,9 @@ export function freeSlot(queue: Queue, slot: u32): void {
 /** Marks the request as handed to the host. */
 export function submit(queue: Queue, request: Request, op: u32): void {
   request.op = op
-  request.queue = changetype<u32>(queue)
   request.generation = queue.generation
-  request.writeThrough = 0
-  request.dataBytes = op === REQ_OP_READ ? request.dataIn : op === REQ_OP_WRITE ? request.dataOut : 0
-  queue.inFlight++
-}
-
-/** True if the back end's answer means success: see complete(). NaN fails every comparison. */
-function isDone(request: Request, result: f64): bool {
-  if (request.op === REQ_OP_READ) return result >= 0 && result <= (request.dataBytes as f64)
-  if (request.op === REQ_OP_WRITE) return result === (request.dataBytes as f64)
-  return result === 0
+  // Of a read only dataIn is not zero, of a write only dataOut, of a flush neither.
+  request.dataBytes = request.dataIn + request.dataOut
 }
 
 export function completeRequest(state: State, slot: u32, result: f64): i32 {
@@ -209,37 +200,46 @@ export function completeRequest(state: State, slot: u32, result: f64): i32 {
   const request = requestAt(queue, index)
   const op = request.op
   if (op === REQ_OP_NONE) return COMPLETE_BAD_SLOT
+  let outcome = COMPLETE_STALE
   if (request.generation === queue.generation) {
-    if (!isDone(request, result)) {
-      fail(state, queue, request)
-    } else if (op === REQ_OP_READ) {
-      const got = result as u32
-      const bytes = request.dataBytes
-      if (got < bytes) {
-        zeroFill(request, got)
-        countLater(queue, COUNTER_SHORT_READS, 1)
-      }
-      countLater(queue, COUNTER_BYTES_READ, got)
-      finish(state, queue, request, VIRTIO_BLK_S_OK, bytes + 1, COUNTER_READS_COMPLETED)
+    outcome = COMPLETE_DONE
+    if (op === REQ_OP_READ) {
+      finishRead(state, queue, request, result)
     } else if (op === REQ_OP_WRITE) {
-      if (state.writeThrough !== 0) {
-        request.op = REQ_OP_FLUSH
-        request.writeThrough = 1
+      // NaN fails every comparison, here and below.
+      if (result !== (request.dataBytes as f64)) {
+        fail(state, queue, request)
+      } else if (state.writeThrough !== 0) {
+        request.op = REQ_OP_WRITE_THROUGH
         return COMPLETE_FLUSH
+      } else {
+        finishWrite(state, queue, request)
       }
-      finishWrite(state, queue, request)
-    } else if (request.writeThrough !== 0) {
+    } else if (result !== 0) {
+      fail(state, queue, request)
+    } else if (op === REQ_OP_WRITE_THROUGH) {
       finishWrite(state, queue, request)
     } else {
       finish(state, queue, request, VIRTIO_BLK_S_OK, 1, COUNTER_FLUSHES_COMPLETED)
     }
-    queue.inFlight--
-    freeSlot(queue, index)
-    return COMPLETE_DONE
   }
-  queue.inFlight--
   freeSlot(queue, index)
-  return COMPLETE_STALE
+  return outcome
+}
+
+function finishRead(state: State, queue: Queue, request: Request, result: f64): void {
+  const bytes = request.dataBytes
+  if (!(result >= 0 && result <= (bytes as f64))) {
+    fail(state, queue, request)
+    return
+  }
+  const got = result as u32
+  if (got < bytes) {
+    zeroFill(request, got)
+    countLater(queue, COUNTER_SHORT_READS, 1)
+  }
+  countLater(queue, COUNTER_BYTES_READ, got)
+  finish(state, queue, request, VIRTIO_BLK_S_OK, bytes + 1, COUNTER_READS_COMPLETED)
 }
 
 function finishWrite(state: State, queue: Queue, request: Request): void {

@@ -1,0 +1,59 @@
+// Finds the command, and turns what goes wrong into one line and an exit status: no stack trace for a mistake that the
+// user can mend.
+
+import { BackendError } from '../backend/types.ts'
+import { GuestAssetsError } from '../vmm/debian.ts'
+import { LinuxGuestError } from '../vmm/linux-boot.ts'
+import { V86MissingError } from '../vmm/v86-node.ts'
+import { boot } from './boot.ts'
+import { UsageError } from './options.ts'
+import { start } from './start.ts'
+
+const HELP = `vblk: a virtio-blk device whose every guest-visible decision is made in WebAssembly
+
+Usage: vblk COMMAND [OPTIONS]
+
+  boot    boot Debian Linux in software (v86) with a disk image of yours as /dev/vda
+  start   a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
+
+  vblk COMMAND --help   the options of a command
+  vblk --version        the version
+`
+
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, start }
+
+export async function main(args: string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    ;(name === undefined ? process.stderr : process.stdout).write(HELP)
+    return name === undefined ? 2 : 0
+  }
+  if (name === '--version') {
+    const { version } = (await import('../../package.json', { with: { type: 'json' } })).default
+    process.stdout.write(`${version}\n`)
+    return 0
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) {
+    const names = Object.keys(COMMANDS).join(', ')
+    return complain('vblk', `there is no command '${name}': it is one of ${names} (vblk --help)`, 2)
+  }
+  try {
+    return await command(rest)
+  } catch (error) {
+    return explain(`vblk ${name}`, error)
+  }
+}
+
+function explain(who: string, error: unknown): number {
+  if (error instanceof UsageError || error instanceof BackendError) return complain(who, error.message, 2)
+  if (error instanceof GuestAssetsError || error instanceof V86MissingError) return complain(who, error.message, 2)
+  if (error instanceof LinuxGuestError) return complain(who, error.message, 1)
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return complain(who, `this is a bug of ours, please report it:\n${text}`, 1)
+}
+
+function complain(who: string, message: string, status: number): number {
+  process.stderr.write(`${who}: ${message}\n`)
+  return status
+}

@@ -1,0 +1,34 @@
+// Command-line options: node's parser, and errors that name the option, what was given and what to do.
+
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
+/** The command was asked for something it cannot do. The message is one line with the remedy. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'UsageError'
+  }
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+/** Options as given; an unknown one, a missing value or a stray word is a UsageError. */
+export function parse<T extends Options>(command: string, args: string[], options: T) {
+  try {
+    const { values } = parseArgs({ args, options, strict: true, allowPositionals: false })
+    return values
+  } catch (error) {
+    const reason = error instanceof Error ? (error.message.split('. ')[0] as string) : String(error)
+    throw new UsageError(`${reason.replace(/\n.*/s, '')}; vblk ${command} --help lists the options`)
+  }
+}
+
+/** A positive whole number, exact. */
+export function count(name: string, text: string | undefined): number | bigint | undefined {
+  if (text === undefined) return undefined
+  if (!/^[0-9]{1,19}$/.test(text) || BigInt(text) === 0n) {
+    throw new UsageError(`--${name} must be a positive whole number, not '${text}'`)
+  }
+  const value = BigInt(text)
+  return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value
+}

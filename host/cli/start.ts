@@ -1,0 +1,94 @@
+// `vblk start`, what `npm start` runs: the whole way in one go. Linux boots on a new 64 MiB disk, makes a filesystem,
+// writes files, drops its caches, reads them back; then the same bytes are looked for in the image file from outside.
+// Where Linux cannot be had, the same work is done by VirtioBlkDriver and says so. The image is removed at the end.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FileBackend } from '../backend/file.ts'
+import { createImage } from '../backend/image.ts'
+import type { VirtioBlk } from '../device/virtio-blk.ts'
+import { GuestAssetsError, guestAssets } from '../vmm/debian.ts'
+import { loadV86, V86MissingError } from '../vmm/v86-node.ts'
+import { bytesText, countersTable } from './counters.ts'
+import { parse } from './options.ts'
+import { Progress } from './progress.ts'
+import { tourWithDriver } from './tour-driver.ts'
+import { tourWithLinux } from './tour-linux.ts'
+
+const HELP = `Usage: vblk start
+
+Boots Debian Linux in software with a new 64 MiB disk on the WebAssembly engine, lets it make a filesystem, write, sync,
+drop its caches, read back and compare, and checks the same bytes in the image file from outside. Needs apt-get and a
+Debian mirror once, to fetch the kernel; without them the same work is done by a driver in TypeScript.
+`
+const DISK_BYTES = 64 << 20
+
+/** What a tour did with the disk. */
+export interface Tour {
+  /** lines for the user: what was done, and how fast */
+  report: string[]
+  device: VirtioBlk
+}
+
+export async function start(args: string[]): Promise<number> {
+  if (parse('start', args, { help: { type: 'boolean', short: 'h' } }).help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'vblk-start-'))
+  const clean = (): void => rmSync(folder, { recursive: true, force: true })
+  const interrupted = (): void => {
+    clean()
+    process.exit(130)
+  }
+  process.once('SIGINT', interrupted)
+  process.once('SIGTERM', interrupted)
+  try {
+    return await tour(join(folder, 'disk.img'))
+  } finally {
+    process.off('SIGINT', interrupted)
+    process.off('SIGTERM', interrupted)
+    clean()
+  }
+}
+
+async function tour(path: string): Promise<number> {
+  const began = performance.now()
+  const progress = new Progress()
+  createImage(path, DISK_BYTES)
+  progress.done(`new disk: ${path}, ${bytesText(DISK_BYTES)}`)
+  const backend = FileBackend.open(path)
+  try {
+    const linux = await linuxOrReason(progress)
+    const { report, device } =
+      typeof linux === 'string'
+        ? await tourWithDriver(backend, path, progress, linux)
+        : await tourWithLinux(backend, path, progress, linux)
+    process.stdout.write(`\n${countersTable(device.counters)}\n${report.join('\n')}\n`)
+    await device.close()
+    process.stdout.write(`\nall of it took ${((performance.now() - began) / 1000).toFixed(1)} s\n`)
+    return 0
+  } finally {
+    progress.end()
+    backend.close()
+  }
+}
+
+/** What a Linux guest needs, or in one line why it cannot be had. */
+async function linuxOrReason(progress: Progress) {
+  try {
+    progress.start('fetching the Linux guest (Debian packages, kept in the cache)')
+    const runtime = await loadV86()
+    const assets = await guestAssets({ progress: (message) => progress.note(message) })
+    progress.done(
+      `Linux guest: ${Object.entries(assets.packages)
+        .map((pair) => pair.join(' '))
+        .join(', ')}`,
+    )
+    return { runtime, assets }
+  } catch (error) {
+    if (error instanceof GuestAssetsError || error instanceof V86MissingError) return error.message
+    throw error
+  }
+}

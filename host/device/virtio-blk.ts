@@ -39,8 +39,7 @@ export class VirtioBlk {
   readonly #dirty = new Set<number>()
   #draining = false
   #closed = false
-  /** raised by reset and traps: requests planned before belong to nobody */
-  #epoch = 0
+  /** what was in flight when the engine trapped has no slot any more */
   #traps = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -83,6 +82,7 @@ export class VirtioBlk {
    * two words of config space; of registers, like every width but four, all ones.
    */
   mmioRead(offset: number, width: number): number {
+    if (offset >>> 0 !== offset) return 0
     try {
       if (width !== 8) return this.#engine.mmioRead(this.#state.ptr, offset, width) >>> 0
       if (offset < VIRTIO_MMIO_CONFIG) return 2 ** 64 - 1
@@ -94,9 +94,12 @@ export class VirtioBlk {
     }
   }
 
-  /** Writes `value` to the window. A QueueNotify drains the queue before it returns, as far as the back end is synchronous. */
+  /**
+   * Writes `value`, 32 bits, to the window; what is no u32 (or its signed twin) is dropped. A QueueNotify drains the queue
+   * before it returns, as far as the back end is synchronous.
+   */
   mmioWrite(offset: number, width: number, value: number): void {
-    if (this.#closed) return
+    if (this.#closed || offset >>> 0 !== offset || (value >>> 0 !== value && (value | 0) !== value)) return
     let effects = 0
     try {
       effects = this.#engine.mmioWrite(this.#state.ptr, offset, width, value)
@@ -156,7 +159,7 @@ export class VirtioBlk {
   #drain(queue: number): boolean {
     const engine = this.#engine
     const { ptr } = this.#state
-    const epoch = this.#epoch
+    const stands = this.#standing(queue)
     let end: number
     let published: number
     try {
@@ -165,8 +168,8 @@ export class VirtioBlk {
       end = planned >>> abi.PLAN_END_SHIFT
       this.#stalledUntil[queue] = end === abi.PLAN_STALLED ? now + this.#state.stallNanos(queue) : 0
       const count = planned & abi.PLAN_COUNT_MASK
-      if (count > 0) this.#submit(queue, count, epoch)
-      if (this.#epoch !== epoch) return false
+      if (count > 0) this.#submit(queue, count, stands)
+      if (!stands()) return false
       published = engine.publish(ptr, queue)
     } catch (error) {
       this.#trapped(error)
@@ -181,14 +184,22 @@ export class VirtioBlk {
     return end === abi.PLAN_MORE || (published & abi.PUBLISH_MORE) !== 0
   }
 
+  /** Tells, later, whether what is planned for the queue now still has a guest: no reset, stop, trap or close since. */
+  #standing(queue: number): () => boolean {
+    const generation = this.#state.queueWord(queue, abi.QUEUE_GENERATION)
+    const traps = this.#traps
+    return () =>
+      !this.#closed && this.#traps === traps && this.#state.queueWord(queue, abi.QUEUE_GENERATION) === generation
+  }
+
   /** Starts the IO of the slots that plan() listed. */
-  #submit(queue: number, count: number, epoch: number): void {
+  #submit(queue: number, count: number, stands: () => boolean): void {
     const list = this.#state.queueWord(queue, abi.QUEUE_PLANNED) >>> 2
     const slots = this.#state.words.slice(list, list + count)
     for (const slot of slots) {
       // Reset from inside a back end: what was planned before must not touch anything, only free its slot.
-      if (this.#epoch !== epoch) this.#engine.complete(this.#state.ptr, slot, FAILED)
-      else this.#start(queue, slot)
+      if (stands()) this.#start(queue, slot)
+      else this.#engine.complete(this.#state.ptr, slot, FAILED)
     }
   }
 
@@ -224,7 +235,7 @@ export class VirtioBlk {
       done.catch(() => {})
       return FAILED
     }
-    return isRead ? this.#readCopy(offset, segments, bytes) : this.#writeCopy(offset, segments, bytes)
+    return isRead ? this.#readCopy(queue, offset, segments, bytes) : this.#writeCopy(offset, segments, bytes)
   }
 
   /** Views on guest RAM, each checked against the regions: the engine is not trusted with host addresses. */
@@ -241,11 +252,11 @@ export class VirtioBlk {
   }
 
   /** For back ends that may be late: they fill a private buffer, and guest RAM only if the request still stands. */
-  #readCopy(offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
+  #readCopy(queue: number, offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
     const copy = new Uint8Array(bytes)
-    const epoch = this.#epoch
+    const stands = this.#standing(queue)
     const deliver = (moved: number): number => {
-      if (this.#epoch !== epoch) return FAILED
+      if (!stands()) return FAILED
       let done = 0
       for (const segment of segments) {
         if (done >= moved) break
@@ -281,7 +292,7 @@ export class VirtioBlk {
 
   /** A promised answer. After a reset complete() only frees the slot; after a trap the slot is not ours any more. */
   #late(queue: number, slot: number, result: number, traps: number): void {
-    if (this.#traps !== traps) return
+    if (this.#closed || this.#traps !== traps) return
     try {
       this.#complete(queue, slot, result)
     } catch (error) {
@@ -339,7 +350,6 @@ export class VirtioBlk {
 
   /** Everything planned or waiting belongs to a device that is no more (rule 6). */
   #forget(): void {
-    this.#epoch++
     this.#stalledUntil.fill(0)
     this.#wanted.clear()
     this.#arm()
@@ -353,6 +363,15 @@ export class VirtioBlk {
     if (this.#engine.fail(this.#state.ptr, 1) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
   }
 
+  /** An engine call from outside the register window. Returns EFFECT_* bits of which only the interrupt is of interest. */
+  #control(call: () => number): void {
+    try {
+      if (call() & abi.EFFECT_INTERRUPT) this.#onInterrupt()
+    } catch (error) {
+      this.#trapped(error)
+    }
+  }
+
   /** What the device has counted (names and meaning: device contract, section 6). */
   get counters(): Counters {
     return this.#state.readCounters()
@@ -362,13 +381,16 @@ export class VirtioBlk {
   setCapacity(bytes: number): void {
     const sectors = sectorsOf('capacity', bytes)
     const high = Math.floor(sectors / 2 ** 32)
-    if (this.#engine.setCapacity(this.#state.ptr, sectors >>> 0, high) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
+    this.#control(() => this.#engine.setCapacity(this.#state.ptr, sectors >>> 0, high))
   }
 
   /** Rule 22: new limits from now on, none without an argument. A head that waits is asked again at once. */
   setThrottle(options?: ThrottleOptions): void {
     this.#state.writeThrottle(throttleRecord(options))
-    this.#engine.setThrottle(this.#state.ptr, this.#clock())
+    this.#control(() => {
+      this.#engine.setThrottle(this.#state.ptr, this.#clock())
+      return 0
+    })
     this.#wantStalled()
     this.#drainWanted()
   }

@@ -25,8 +25,19 @@ export type EngineLoader = (memory: WebAssembly.Memory) => EngineExports | Promi
 
 const modules = new Map<Uint8Array<ArrayBuffer>, Promise<WebAssembly.Module>>()
 
-/** The flavour that links to the memory: `shared` for a shared one, `release` otherwise. */
-export const loadEngine: EngineLoader = async (memory) => {
+const engines = new WeakMap<WebAssembly.Memory, Promise<EngineExports>>()
+
+/** The flavour that links to the memory: `shared` for a shared one, `release` otherwise. One instance per memory. */
+export const loadEngine: EngineLoader = (memory) => {
+  let engine = engines.get(memory)
+  if (engine === undefined) {
+    engine = instantiate(memory)
+    engines.set(memory, engine)
+  }
+  return engine
+}
+
+async function instantiate(memory: WebAssembly.Memory): Promise<EngineExports> {
   const bytes = memory.buffer instanceof ArrayBuffer ? release : shared
   let module = modules.get(bytes)
   if (module === undefined) {

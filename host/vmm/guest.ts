@@ -1,0 +1,142 @@
+// The guest's first program and what it says to the host. Every boot gets an archive of its own on top of the base
+// initramfs: /init, and /script if one is to be run. /init loads the kernel modules, mounts the usual file systems and
+// prints a marker; then it runs the script, or a shell on the serial console; then it prints a second marker with the
+// exit status and powers off. Both markers carry a token that is new in every boot, so neither a script nor a file on
+// the disk can print one by accident. Portable. It knows nothing of machines: bytes in, bytes out.
+
+import { type CpioEntry, cpio } from './initramfs.ts'
+
+/** Where the base initramfs keeps its modules, and the file that lists their names in loading order. */
+export const MODULE_FOLDER = 'lib/modules'
+export const MODULE_LIST = `${MODULE_FOLDER}/order`
+
+/** What the host has learned from the console so far. */
+export interface GuestProgress {
+  /** /init has set everything up */
+  readonly begun: boolean
+  /** exit status of the script or shell, once it has ended */
+  readonly exitStatus: number | undefined
+}
+
+const TOKEN_BYTES = 16
+
+/** A token that nobody can guess, for one boot. */
+export function bootToken(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(TOKEN_BYTES)), (b) => b.toString(16).padStart(2, '0')).join(
+    '',
+  )
+}
+
+/** The archive of one boot: put it behind the base initramfs. Without a script the guest offers a shell. */
+export function bootArchive(token: string, script?: string): Uint8Array {
+  if (!/^[0-9a-f]{32}$/.test(token)) throw new RangeError('guest: not a boot token')
+  const entries: CpioEntry[] = [{ path: 'init', file: initScript(token, script !== undefined), mode: 0o755 }]
+  if (script !== undefined) entries.push({ path: 'script', file: script, mode: 0o755 })
+  return cpio(entries)
+}
+
+/**
+ * busybox's shell finds its own commands without a PATH search, so no links have to be made. Console messages are
+ * silenced before the end marker: a message of the kernel's in the middle of it would hide it.
+ */
+function initScript(token: string, hasScript: boolean): string {
+  const run = hasScript ? 'sh /script </dev/null' : 'setsid cttyhack sh -i'
+  return `#!/bin/sh
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM=\${TERM:-vt100} PS1='guest:\\w# '
+mount -t devtmpfs devtmpfs /dev
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /tmp
+while read module; do
+  insmod /${MODULE_FOLDER}/$module || echo "init: cannot load $module"
+done </${MODULE_LIST}
+printf '\\n${marker(token)}begin@@\\n'
+${run}
+status=$?
+dmesg -n 1
+sync
+printf '\\n${marker(token)}exit:%d@@\\n' $status
+poweroff -f
+`
+}
+
+/**
+ * Follows the console of one boot. `push` returns what is meant for people: everything but the markers. The script's
+ * output, from the first marker to the second, is collected with line ends as the script wrote them.
+ */
+export class GuestConsole implements GuestProgress {
+  begun = false
+  exitStatus: number | undefined
+  readonly #begin: string
+  readonly #exit: RegExp
+  readonly #prefix: string
+  #held = ''
+  #output: string[] = []
+
+  constructor(token: string) {
+    const mark = marker(token)
+    this.#prefix = `\r\n${mark}`
+    this.#begin = `\r\n${mark}begin@@\r\n`
+    this.#exit = new RegExp(`\\r\\n${mark}exit:(\\d+)@@\\r\\n`)
+  }
+
+  /** What the script wrote so far, CRLF turned back into LF, bytes as UTF-8. */
+  get output(): string {
+    const bytes = Uint8Array.from(this.#output.join(''), (char) => char.charCodeAt(0))
+    return new TextDecoder().decode(bytes).replaceAll('\r\n', '\n')
+  }
+
+  push(bytes: Uint8Array): Uint8Array {
+    // One character per byte: markers are found without caring where UTF-8 sequences are cut.
+    if (this.exitStatus !== undefined) return new Uint8Array() // only "Power down" comes after the end
+    let text = this.#held + latin1(bytes)
+    let shown = ''
+    this.#held = ''
+    if (!this.begun) {
+      const at = text.indexOf(this.#begin)
+      if (at >= 0) {
+        this.begun = true
+        shown += text.slice(0, at)
+        text = text.slice(at + this.#begin.length)
+      }
+    }
+    if (this.begun) {
+      const end = this.#exit.exec(text)
+      if (end) {
+        this.exitStatus = Number(end[1])
+        this.#output.push(text.slice(0, end.index))
+        shown += text.slice(0, end.index)
+        return toBytes(shown)
+      }
+    }
+    const keep = this.#unfinished(text)
+    this.#held = text.slice(text.length - keep)
+    text = text.slice(0, text.length - keep)
+    if (this.begun) this.#output.push(text)
+    return toBytes(shown + text)
+  }
+
+  /** How much of the end of `text` may be the beginning of a marker that is still coming. */
+  #unfinished(text: string): number {
+    const whole = text.lastIndexOf(this.#prefix)
+    if (whole >= 0 && text.length - whole < this.#prefix.length + 16) return text.length - whole
+    for (let length = Math.min(this.#prefix.length, text.length); length > 0; length--) {
+      if (this.#prefix.startsWith(text.slice(text.length - length))) return length
+    }
+    return 0
+  }
+}
+
+function marker(token: string): string {
+  return `@@vblk:${token}:`
+}
+
+function latin1(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192))
+  return text
+}
+
+function toBytes(text: string): Uint8Array {
+  return Uint8Array.from(text, (char) => char.charCodeAt(0))
+}

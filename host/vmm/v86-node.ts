@@ -1,0 +1,39 @@
+// Loads v86 in Node. The package is an optional peer dependency: only who boots guests in software needs it, so it is
+// imported when asked for and its absence is one line with the remedy. A page loads v86 in its own way and does not use
+// this file.
+
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type { V86Runtime } from './v86-types.ts'
+
+/** v86 is not installed, or not as expected. The message says what to do. */
+export class V86MissingError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'V86MissingError'
+  }
+}
+
+/** The v86 emulator from node_modules, for `V86Machine.create`. Throws V86MissingError if there is none. */
+export async function loadV86(): Promise<V86Runtime> {
+  // A variable name keeps bundlers and the type checker from resolving a package that may be absent.
+  const name = 'v86'
+  let main: string
+  try {
+    main = createRequire(import.meta.url).resolve(name)
+  } catch (error) {
+    throw new V86MissingError('v86 is not installed; it runs Linux guests in software: npm install v86@0.5.462', {
+      cause: error,
+    })
+  }
+  try {
+    const { V86 } = (await import(main)) as Pick<V86Runtime, 'V86'>
+    const wasm = new Uint8Array(await readFile(join(dirname(main), 'v86.wasm')))
+    if (typeof V86 !== 'function') throw new TypeError('it exports no V86')
+    return { V86, wasm }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new V86MissingError(`v86 cannot be used (${reason}); reinstall it: npm install v86@0.5.462`, { cause: error })
+  }
+}

@@ -11,7 +11,7 @@ export const ABI_VERSION = 1
 
 export const REGIONS_MAX = 8
 export const QUEUES_MAX = 64
-/** gpa, size and ptr of every region are multiples of this, so that no ring element straddles two regions */
+/** gpa, size and ptr of every region are multiples of this, so that no field of a ring straddles two regions */
 export const REGION_ALIGN = 4096
 
 // State block: what the whole device needs ----------------------------------------------------------------

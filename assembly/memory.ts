@@ -9,15 +9,7 @@
 
 import { REGION_BYTES, STATE_REGION_TABLE } from './abi.ts'
 import { Region, State } from './layout.ts'
-import {
-  VIRTIO_BLK_REQ_SECTOR,
-  VIRTQ_AVAIL_FLAGS,
-  VIRTQ_AVAIL_IDX,
-  VIRTQ_DESC_LEN,
-  VIRTQ_USED_ELEM_ID,
-  VIRTQ_USED_FLAGS,
-  VIRTQ_USED_IDX,
-} from './spec.ts'
+import { VIRTIO_BLK_REQ_SECTOR, VIRTQ_DESC_LEN } from './spec.ts'
 
 export function regionAt(state: State, index: u32): Region {
   return changetype<Region>(changetype<u32>(state) + STATE_REGION_TABLE + index * REGION_BYTES)
@@ -60,12 +52,12 @@ export function isRam(state: State, gpa: u64, bytes: u64): bool {
 
 // Rings ----------------------------------------------------------------------------------------------------
 
-export function loadAvailFlags(avail: u32): u32 {
-  return atomic.load<u16>(avail, VIRTQ_AVAIL_FLAGS)
+export function loadAvailFlags(ptr: u32): u32 {
+  return atomic.load<u16>(ptr)
 }
 
-export function loadAvailIdx(avail: u32): u32 {
-  return atomic.load<u16>(avail, VIRTQ_AVAIL_IDX)
+export function loadAvailIdx(ptr: u32): u32 {
+  return atomic.load<u16>(ptr)
 }
 
 /** One element of the available ring. Ordered after the atomic load of avail.idx that made it valid. */
@@ -81,17 +73,22 @@ export function storeAvailEvent(ptr: u32, idx: u32): void {
   atomic.store<u16>(ptr, idx as u16)
 }
 
-export function storeUsedFlags(used: u32, flags: u32): void {
-  atomic.store<u16>(used, flags as u16, VIRTQ_USED_FLAGS)
+export function storeUsedFlags(ptr: u32, flags: u32): void {
+  atomic.store<u16>(ptr, flags as u16)
 }
 
-export function storeUsedIdx(used: u32, idx: u32): void {
-  atomic.store<u16>(used, idx as u16, VIRTQ_USED_IDX)
+export function storeUsedIdx(ptr: u32, idx: u32): void {
+  atomic.store<u16>(ptr, idx as u16)
 }
 
 /** id and len in one plain store; the atomic store of used.idx comes after it. */
 export function storeUsedElement(ptr: u32, head: u32, len: u32): void {
-  store<u64>(ptr, (head as u64) | ((len as u64) << 32), VIRTQ_USED_ELEM_ID)
+  store<u64>(ptr, (head as u64) | ((len as u64) << 32))
+}
+
+/** id or len alone, where the element lies astride two regions. */
+export function storeUsedHalf(ptr: u32, value: u32): void {
+  store<u32>(ptr, value)
 }
 
 export function loadDescAddr(ptr: u32): u64 {

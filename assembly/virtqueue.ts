@@ -17,6 +17,7 @@ import {
   storeAvailEvent,
   storeUsedElement,
   storeUsedFlags,
+  storeUsedHalf,
   storeUsedIdx,
   translate,
 } from './memory.ts'
@@ -25,12 +26,18 @@ import {
   VIRTQ_AVAIL_ALIGN,
   VIRTQ_AVAIL_ELEM_BYTES,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
+  VIRTQ_AVAIL_FLAGS,
+  VIRTQ_AVAIL_IDX,
   VIRTQ_AVAIL_RING,
   VIRTQ_DESC_ALIGN,
   VIRTQ_DESC_BYTES,
   VIRTQ_USED_ALIGN,
   VIRTQ_USED_ELEM_BYTES,
+  VIRTQ_USED_ELEM_ID,
+  VIRTQ_USED_ELEM_LEN,
   VIRTQ_USED_F_NO_NOTIFY,
+  VIRTQ_USED_FLAGS,
+  VIRTQ_USED_IDX,
   VIRTQ_USED_RING,
 } from './spec.ts'
 
@@ -62,8 +69,8 @@ export function resolveRings(state: State, queue: Queue): bool {
   return true
 }
 
-// A ring in one region has a pointer; one that crosses touching regions (pointer 0) is translated access by access.
-// Regions are page-aligned, so no element straddles two.
+// A ring in one region has a pointer; one that crosses touching regions (pointer 0) is translated field by field: a
+// used element, and flags and idx of the available ring, may lie astride the border.
 
 export function descAt(state: State, queue: Queue, index: u32): u32 {
   const offset = index * VIRTQ_DESC_BYTES
@@ -76,16 +83,16 @@ function availAt(state: State, queue: Queue, offset: u32): u32 {
   return base !== 0 ? base + offset : translate(state, queue.availGpa + (offset as u64), VIRTQ_AVAIL_ELEM_BYTES)
 }
 
-function usedAt(state: State, queue: Queue, offset: u32, bytes: u32): u32 {
+function usedAt(state: State, queue: Queue, offset: u32): u32 {
   const base = queue.usedPtr
-  return base !== 0 ? base + offset : translate(state, queue.usedGpa + (offset as u64), bytes)
+  return base !== 0 ? base + offset : translate(state, queue.usedGpa + (offset as u64), 2)
 }
 
 // Available ring ---------------------------------------------------------------------------------------------
 
 /** Chains offered and not yet popped: 0..size from an honest driver. Reads avail.idx once. */
 export function available(state: State, queue: Queue): u32 {
-  return (loadAvailIdx(availAt(state, queue, 0)) - queue.nextAvail) & 0xffff
+  return (loadAvailIdx(availAt(state, queue, VIRTQ_AVAIL_IDX)) - queue.nextAvail) & 0xffff
 }
 
 /** The head at the cursor, wherever the driver claims its chain starts; the cursor stays. */
@@ -122,7 +129,12 @@ export function forgetHeads(queue: Queue, size: u32): void {
 export function push(state: State, queue: Queue, head: u32, len: u32): void {
   const slot = queue.nextUsed & (queue.size - 1)
   const offset = VIRTQ_USED_RING + slot * VIRTQ_USED_ELEM_BYTES
-  storeUsedElement(usedAt(state, queue, offset, VIRTQ_USED_ELEM_BYTES), head, len)
+  if (queue.usedPtr !== 0) {
+    storeUsedElement(queue.usedPtr + offset, head, len)
+  } else {
+    storeUsedHalf(usedAt(state, queue, offset + VIRTQ_USED_ELEM_ID), head)
+    storeUsedHalf(usedAt(state, queue, offset + VIRTQ_USED_ELEM_LEN), len)
+  }
   queue.nextUsed = (queue.nextUsed + 1) & 0xffff
   headCell(queue, head).value = queue.epoch
 }
@@ -131,20 +143,20 @@ export function push(state: State, queue: Queue, head: u32, len: u32): void {
 export function disableKicks(state: State, queue: Queue): void {
   if (state.eventIdx !== 0 || queue.usedFlags === VIRTQ_USED_F_NO_NOTIFY) return
   queue.usedFlags = VIRTQ_USED_F_NO_NOTIFY
-  storeUsedFlags(usedAt(state, queue, 0, 2), VIRTQ_USED_F_NO_NOTIFY)
+  storeUsedFlags(usedAt(state, queue, VIRTQ_USED_FLAGS), VIRTQ_USED_F_NO_NOTIFY)
 }
 
 /** Asks for a kick with the next chain, then looks once more. True if there is one already (2.7.10). */
 function enableKicks(state: State, queue: Queue): bool {
   if (queue.usedFlags !== 0) {
     queue.usedFlags = 0
-    storeUsedFlags(usedAt(state, queue, 0, 2), 0)
+    storeUsedFlags(usedAt(state, queue, VIRTQ_USED_FLAGS), 0)
   }
   const cursor = queue.nextAvail
   if (state.eventIdx !== 0 && queue.availEvent !== cursor) {
     queue.availEvent = cursor
     const offset = VIRTQ_USED_RING + queue.size * VIRTQ_USED_ELEM_BYTES
-    storeAvailEvent(usedAt(state, queue, offset, 2), cursor)
+    storeAvailEvent(usedAt(state, queue, offset), cursor)
   }
   return available(state, queue) !== 0
 }
@@ -152,7 +164,7 @@ function enableKicks(state: State, queue: Queue): bool {
 /** The one interrupt decision of a batch (2.7.7.2, 2.7.10): elements old..new-1 were just published. */
 function wantsInterrupt(state: State, queue: Queue, old: u32): bool {
   if (state.eventIdx === 0) {
-    return (loadAvailFlags(availAt(state, queue, 0)) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
+    return (loadAvailFlags(availAt(state, queue, VIRTQ_AVAIL_FLAGS)) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
   const offset = VIRTQ_AVAIL_RING + queue.size * VIRTQ_AVAIL_ELEM_BYTES
   const event = loadUsedEvent(availAt(state, queue, offset))
@@ -166,7 +178,7 @@ export function publishUsed(state: State, queue: Queue): u32 {
   if (queue.nextUsed !== old) {
     queue.usedIdx = queue.nextUsed
     queue.epoch++
-    storeUsedIdx(usedAt(state, queue, 0, 4), queue.usedIdx)
+    storeUsedIdx(usedAt(state, queue, VIRTQ_USED_IDX), queue.usedIdx)
     interruptStatusSet(state, VIRTIO_MMIO_INT_VRING)
     if (wantsInterrupt(state, queue, old)) {
       counter(state, COUNTER_INTERRUPTS).value++

@@ -1,5 +1,5 @@
-// Builds the package into build/: the three engine flavours (asc), the bundles and their types (esbuild, tsc). With the
-// argument `test`, the tests and benches too. Plain JavaScript, because it runs before anything is built. Steps whose
+// Builds the package into build/: the engine (asc), the bundles and their types (esbuild, tsc). With the argument `test`,
+// the debug engine, the tests and the benches too. Plain JavaScript, because it runs before anything is built. Steps whose
 // inputs have not changed are left out, so it is cheap to call always.
 
 import { execFile } from 'node:child_process'
@@ -54,10 +54,11 @@ async function tool(script, ...args) {
   }
 }
 
-async function engine() {
-  await step('engine', [...files('assembly'), 'asconfig.json'], async () => {
+/** @param {string[]} targets */
+async function engine(targets) {
+  await step(`engine-${targets.join('-')}`, [...files('assembly'), 'asconfig.json'], async () => {
     const asc = 'assemblyscript/bin/asc.js'
-    await Promise.all(['release', 'shared', 'debug'].map((target) => tool(asc, '--target', target)))
+    await Promise.all(targets.map((target) => tool(asc, '--target', target)))
   })
 }
 
@@ -81,8 +82,8 @@ async function bundle(options) {
 async function main() {
   mkdirSync(join(root, 'build'), { recursive: true })
   const host = files('host')
-  const engines = ['build/engine.wasm', 'build/engine.shared.wasm', 'build/engine.debug.wasm']
-  await engine()
+  const engines = ['build/engine.wasm', 'build/engine.shared.wasm']
+  await engine(['release', 'shared'])
   await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
     rmSync(join(root, 'build/chunks'), { recursive: true, force: true })
     await bundle({
@@ -93,6 +94,7 @@ async function main() {
     await tool('typescript/bin/tsc', '-p', 'host/tsconfig.json')
   })
   if (process.argv[2] !== 'test') return
+  await engine(['debug'])
   await step('tests', [...files('test'), ...host, ...files('assembly'), ...engines], async () => {
     rmSync(join(root, 'build/test'), { recursive: true, force: true })
     const entryPoints = files('test').filter((file) => /(\.test\.ts|bench\/\w+\.ts)$/.test(file))

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { V86Runtime } from './v86-types.ts'
 
 /** v86 is not installed, or not as expected. The message says what to do. */
@@ -15,20 +16,23 @@ export class V86MissingError extends Error {
   }
 }
 
-/** The v86 emulator from node_modules, for `V86Machine.create`. Throws V86MissingError if there is none. */
-export async function loadV86(): Promise<V86Runtime> {
+/**
+ * The v86 emulator from node_modules, for `V86Machine.create`. Throws V86MissingError if there is none.
+ * `from` is the module whose node_modules folders are searched, this one by default.
+ */
+export async function loadV86(from: string = import.meta.url): Promise<V86Runtime> {
   // A variable name keeps bundlers and the type checker from resolving a package that may be absent.
   const name = 'v86'
   let main: string
   try {
-    main = createRequire(import.meta.url).resolve(name)
+    main = createRequire(from).resolve(name)
   } catch (error) {
     throw new V86MissingError('v86 is not installed; it runs Linux guests in software: npm install v86@0.5.462', {
       cause: error,
     })
   }
   try {
-    const { V86 } = (await import(main)) as Pick<V86Runtime, 'V86'>
+    const { V86 } = (await import(pathToFileURL(main).href)) as Pick<V86Runtime, 'V86'>
     const wasm = new Uint8Array(await readFile(join(dirname(main), 'v86.wasm')))
     if (typeof V86 !== 'function') throw new TypeError('it exports no V86')
     return { V86, wasm }

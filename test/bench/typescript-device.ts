@@ -61,7 +61,7 @@ export class TypeScriptDevice {
   /** of the queue: a request of an earlier one is only freed when its IO is over */
   #generation = 1
   #stalledSince = -1
-  #stalledUntil = 0
+  #stallWait = 0
 
   constructor(options: TypeScriptOptions) {
     const { queueSizeMax, throttle = {}, now } = options
@@ -101,7 +101,7 @@ export class TypeScriptDevice {
         return true
       case transport.EFFECT_KICK:
         this.#count(C.kicks, 1)
-        return this.#stalledSince < 0 || now >= this.#stalledUntil
+        return this.#stalledSince < 0 || now >= this.#stalledSince + this.#stallWait
       case transport.EFFECT_IGNORED_KICK:
         this.#count(C.ignoredKicks, 1)
         return false
@@ -127,9 +127,9 @@ export class TypeScriptDevice {
     return this.#transport.isLive
   }
 
-  /** When the stalled head may be tried again; undefined if nothing is stalled. */
-  get stalledUntil(): number | undefined {
-    return this.#stalledSince < 0 ? undefined : this.#stalledUntil
+  /** How long the stalled head has to wait from the last plan on; 0 if nothing is stalled. */
+  get stalledNanos(): number {
+    return this.#stalledSince < 0 ? 0 : this.#stallWait
   }
 
   get counters(): Record<string, number> {
@@ -360,7 +360,7 @@ export class TypeScriptDevice {
       return true
     }
     this.#stalledSince = now
-    this.#stalledUntil = now + Math.min(Math.max(Number(opsWait), Number(bytesWait)), WAIT_MAX)
+    this.#stallWait = Math.min(Math.max(Number(opsWait), Number(bytesWait)), WAIT_MAX)
     this.#count(C.throttledCount, 1)
     this.#counters[THROTTLED_NOW] = 1
     return false

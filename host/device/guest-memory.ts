@@ -30,6 +30,8 @@ export interface AdoptOptions {
   regions: readonly Region[]
   /** gives out zeroed bytes of `memory`, 64-byte aligned and outside every region; returns their offset */
   allocate: (bytes: number) => number
+  /** told of each buffer that a device fills: an emulator drops what it compiled from these bytes */
+  onWrite?: (ptr: number, bytes: number) => void
 }
 
 const WASM_PAGE = 65536
@@ -43,12 +45,14 @@ export class GuestMemory {
   readonly regions: readonly Region[]
   /** true where another machine made the memory: only its `allocate` may be used to place state */
   readonly adopted: boolean
+  readonly onWrite: ((ptr: number, bytes: number) => void) | undefined
   readonly #allocate: (bytes: number) => number
 
   private constructor(options: AdoptOptions, adopted: boolean) {
     this.memory = options.memory
     this.regions = checkRegions(options.regions, options.memory.buffer.byteLength)
     this.adopted = adopted
+    this.onWrite = options.onWrite
     this.#allocate = options.allocate
   }
 

@@ -230,6 +230,7 @@ export class VirtioBlk {
     const isRead = op === abi.REQ_OP_READ
     if (this.#backend.inPlace === true) {
       const done = isRead ? read(this.#backend, offset, segments, bytes) : write(this.#backend, offset, segments, bytes)
+      if (isRead) this.#announce(segments)
       if (!isPromise(done)) return done
       // It promised to answer at once; it may still write to guest RAM, so it is not waited for as if all were well.
       done.catch(() => {})
@@ -251,6 +252,12 @@ export class VirtioBlk {
     return views
   }
 
+  /** Tells the machine that owns the memory which of its bytes changed, zero-filled ones included. */
+  #announce(segments: Uint8Array[]): void {
+    const { onWrite } = this.#memory
+    if (onWrite !== undefined) for (const { byteOffset, byteLength } of segments) onWrite(byteOffset, byteLength)
+  }
+
   /** For back ends that may be late: they fill a private buffer, and guest RAM only if the request still stands. */
   #readCopy(queue: number, offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
     const copy = new Uint8Array(bytes)
@@ -264,6 +271,7 @@ export class VirtioBlk {
         segment.set(part)
         done += part.byteLength
       }
+      this.#announce(segments)
       return moved
     }
     const moved = read(this.#backend, offset, [copy], bytes)

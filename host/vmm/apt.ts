@@ -177,6 +177,7 @@ APT::Get::AllowUnauthenticated "false";
 Acquire::AllowInsecureRepositories "false";
 Acquire::Languages "none";
 Acquire::Retries "2";
+Acquire::Retries::Delay "false";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
 Dir::State "${folder}/state";

@@ -4,9 +4,9 @@
 // images as bytes. Boot policy (kernel options, initramfs, scripts) is in linux-boot.ts, not here.
 //
 // Widths. v86 passes 8- and 32-bit accesses to a mapped range as they are; it makes a 16-bit access of two 8-bit
-// ones and a 64-bit access of two 32-bit ones, low part first, and never tells. The device gives the same answers
-// either way: below 0x100 any width but 4 reads as ones and is dropped when written, and configuration space has no
-// field whose bytes must be read together.
+// ones and a 64-bit access of two 32-bit ones, low part first, and never tells. For 16 bits the device gives the same
+// answers either way. A 64-bit access below 0x100, which must read as ones, is answered as two registers; no driver
+// makes one.
 
 import { GuestMemory } from '../device/guest-memory.ts'
 import type { KernelImage } from './kernel-image.ts'
@@ -49,6 +49,8 @@ export const DEFAULT_IRQ = 5
 
 const WINDOW_BYTES = 4096
 const BUS_BLOCK_BYTES = 128 << 10
+/** v86's own frame buffer; what follows it is firmware and interrupt controllers */
+const FRAME_BUFFER = 0xe0000000
 const VGA_BYTES = 1 << 20
 const STATE_ALIGN = 64
 const INITRD_ADDRESS = 64 << 20
@@ -106,14 +108,9 @@ export class V86Machine {
     return machine
   }
 
-  /** Starts, or goes on after `pause`. */
+  /** Switches the machine on. */
   run(): void {
     void this.#emulator.run()
-  }
-
-  /** Lets no more guest instruction run until `run`. */
-  async pause(): Promise<void> {
-    await this.#emulator.stop()
   }
 
   /** Ends the machine for good. Safe to call more than once. */
@@ -171,7 +168,7 @@ export class V86Machine {
     const cpu = this.#emulator.v86.cpu
     const device = await disk.create(this.memory, () => cpu.device_raise_irq(irq))
     const block = Math.floor(window / BUS_BLOCK_BYTES) * BUS_BLOCK_BYTES
-    if (window % WINDOW_BYTES !== 0 || block + BUS_BLOCK_BYTES > 0xe0000000 || block < this.memoryEnd()) {
+    if (window % WINDOW_BYTES !== 0 || block + BUS_BLOCK_BYTES > FRAME_BUFFER || block < cpu.mem8.length) {
       throw new RangeError(`v86: no room for a register window at 0x${window.toString(16)}`)
     }
     const read = (address: number, width: number): number => {
@@ -196,10 +193,6 @@ export class V86Machine {
       (address) => read(address, 4) | 0,
       (address, value) => write(address, 4, value),
     )
-  }
-
-  private memoryEnd(): number {
-    return Math.max(...this.memory.regions.map(({ gpa, bytes }) => gpa + bytes))
   }
 }
 
@@ -252,18 +245,11 @@ function adoptMemory(cpu: V86Cpu): GuestMemory {
     new Uint8Array(memory.buffer, ptr, bytes).fill(0)
     return ptr
   }
-  const guest = GuestMemory.adopt({ memory, regions, allocate })
   // v86 compiles guest code page by page and notices when the processor writes to such a page, but not when a device
-  // does: a program read from the disk into a page that held other code would run as the old one. Every device asks
-  // `contains` for each range before it moves data there, so that is where compiled code is dropped.
-  const contains = guest.contains.bind(guest)
+  // does: a program read from the disk into a page that held other code would run as the old one.
   const base = cpu.mem8.byteOffset
-  guest.contains = (ptr, bytes) => {
-    const inside = contains(ptr, bytes)
-    if (inside && bytes > 0) cpu.jit_dirty_cache(ptr - base, ptr - base + bytes)
-    return inside
-  }
-  return guest
+  const onWrite = (ptr: number, bytes: number): void => cpu.jit_dirty_cache(ptr - base, ptr - base + bytes)
+  return GuestMemory.adopt({ memory, regions, allocate, onWrite })
 }
 
 /** v86 takes whole ArrayBuffers, reads them in words and changes the kernel's: a private copy, padded. */

@@ -85,7 +85,7 @@ async function main() {
   const engines = ['build/engine.wasm', 'build/engine.shared.wasm']
   await engine(['release', 'shared'])
   await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
-    rmSync(join(root, 'build/chunks'), { recursive: true, force: true })
+    for (const old of ['chunks', 'types']) rmSync(join(root, 'build', old), { recursive: true, force: true })
     await bundle({
       entryPoints: { index: 'host/index.ts', node: 'host/node.ts', vblk: 'host/cli/vblk.ts' },
       outdir: 'build',

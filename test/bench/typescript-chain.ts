@@ -1,7 +1,7 @@
 // From descriptors to a decision, for the plain TypeScript device (typescript-device.ts): guest RAM as one buffer and
 // its regions, the walk along a chain, and the verdict about the request in it. All checks of the contract, no BigInt:
 // a guest address is a double, exact below 2^53 where all RAM is, and never rounded down to it from above. Requests are
-// reused; nothing is allocated per request once their lists have grown.
+// reused; nothing is allocated per request.
 
 import * as spec from '../../assembly/spec.ts'
 
@@ -104,9 +104,10 @@ export class Request {
   outBytes = 0
   inBytes = 0
   /** data in pieces of the buffer; `pieces` of them are valid */
-  readonly ptrs: number[] = []
-  readonly lens: number[] = []
+  readonly ptrs: Uint32Array
+  readonly lens: Uint32Array
   pieces = 0
+  #sectorLow = 0
   #dataDescs = 0
   #headerBytes = 0
   readonly #header = new DataView(new ArrayBuffer(spec.VIRTIO_BLK_REQ_HEADER_BYTES))
@@ -115,8 +116,11 @@ export class Request {
   /** a data buffer that is not RAM */
   #unmapped = false
 
-  constructor(slot: number) {
+  /** `piecesMax`: a descriptor of at most `segMax` has one piece per region, if all regions touch. */
+  constructor(slot: number, piecesMax: number) {
     this.slot = slot
+    this.ptrs = new Uint32Array(piecesMax)
+    this.lens = new Uint32Array(piecesMax)
   }
 
   get bytes(): number {
@@ -210,10 +214,9 @@ export class Request {
 
   #decode(view: DataView, ptr: number): void {
     this.type = view.getUint32(ptr + spec.VIRTIO_BLK_REQ_TYPE, true)
-    const low = view.getUint32(ptr + spec.VIRTIO_BLK_REQ_SECTOR, true)
-    // Rounded above 2^53 sectors, where it is past any capacity; the low bits, which decide alignment, are not lost
-    // below that.
-    this.sector = low + view.getUint32(ptr + spec.VIRTIO_BLK_REQ_SECTOR + 4, true) * HIGH
+    this.#sectorLow = view.getUint32(ptr + spec.VIRTIO_BLK_REQ_SECTOR, true)
+    // Rounded above 2^53 sectors, where it is past any capacity anyway.
+    this.sector = this.#sectorLow + view.getUint32(ptr + spec.VIRTIO_BLK_REQ_SECTOR + 4, true) * HIGH
   }
 
   #addData(ram: Ram, gpa: number, len: number, limits: Limits): void {
@@ -250,8 +253,10 @@ export class Request {
       case spec.VIRTIO_BLK_T_OUT: {
         const out = type === spec.VIRTIO_BLK_T_OUT
         if (bytes === 0 || (out ? this.inBytes : this.outBytes) !== 0 || this.#unmapped) return ANSWER_IOERR
+        // blockSize is a power of two, so the low bits tell.
         const { blockSize } = limits
-        if (bytes % blockSize !== 0 || sector % (blockSize / spec.VIRTIO_BLK_SECTOR_BYTES) !== 0) return ANSWER_IOERR
+        if ((bytes & (blockSize - 1)) !== 0) return ANSWER_IOERR
+        if ((this.#sectorLow & ((blockSize >>> spec.VIRTIO_BLK_SECTOR_BITS) - 1)) !== 0) return ANSWER_IOERR
         if (out && limits.readOnly) return ANSWER_IOERR
         if (sector > capacitySectors) return ANSWER_IOERR
         if (bytes / spec.VIRTIO_BLK_SECTOR_BYTES > capacitySectors - sector) return ANSWER_IOERR

@@ -40,8 +40,8 @@ const IO_ERRORS = C.ioErrors
 const THROTTLED_NOW = C.currentlyThrottled
 
 export class TypeScriptDevice {
-  /** slots of the requests of the last plan that need IO */
-  readonly planned: number[] = []
+  /** slots of the requests of the last plan that need IO; as many as plan returned */
+  readonly planned: Uint16Array
   readonly #ram: Ram
   readonly #options: TypeScriptOptions
   readonly #transport: Transport
@@ -51,7 +51,9 @@ export class TypeScriptDevice {
   /** per head: taken, and its used element not published */
   readonly #inFlight: Uint8Array
   /** heads of the used elements that the next publish shows */
-  readonly #finished: number[] = []
+  readonly #finished: Uint16Array
+  #finishedCount = 0
+  #plannedCount = 0
   readonly #counters = new Float64Array(COUNTERS.length)
   /** counted when the batch is published */
   readonly #pending = new Float64Array(COUNTERS.length)
@@ -70,9 +72,12 @@ export class TypeScriptDevice {
     const sectors = Math.floor(options.capacityBytes / spec.VIRTIO_BLK_SECTOR_BYTES)
     this.#transport = new Transport(this.#ram, options, queueSizeMax, sectors)
     this.#id.set(new TextEncoder().encode(options.serial))
-    this.#requests = Array.from({ length: queueSizeMax }, (_, slot) => new Request(slot))
+    const piecesMax = options.segMax * options.regions.length
+    this.#requests = Array.from({ length: queueSizeMax }, (_, slot) => new Request(slot, piecesMax))
     this.#freeSlots = this.#requests.map(({ slot }) => slot)
     this.#inFlight = new Uint8Array(queueSizeMax)
+    this.planned = new Uint16Array(queueSizeMax)
+    this.#finished = new Uint16Array(queueSizeMax)
     this.#throttled = throttle.iops !== undefined || throttle.bytesPerSecond !== undefined
     this.#ops = new Bucket(throttle.iops, throttle.iopsBurst, now)
     this.#bytes = new Bucket(throttle.bytesPerSecond, throttle.bytesBurst, now)
@@ -143,7 +148,7 @@ export class TypeScriptDevice {
   /** The queue starts over or stops: requests in flight are forgotten, their slots come back with their IO. */
   #dropAll(): void {
     this.#generation += 1
-    this.#finished.length = 0
+    this.#finishedCount = 0
     this.#inFlight.fill(0)
     this.#pending.fill(0)
     this.#stalledSince = -1
@@ -156,7 +161,7 @@ export class TypeScriptDevice {
   plan(_queue: number, now: number, max: number): number {
     const { queue, isLive, eventIdx } = this.#transport
     const { size, avail, desc } = queue
-    this.planned.length = 0
+    this.#plannedCount = 0
     if (!isLive) return 0
     this.#count(C.drains, 1)
     const availIdx = Atomics.load(this.#ram.u16, this.#at(avail, spec.VIRTQ_AVAIL_IDX) >>> 1)
@@ -181,10 +186,10 @@ export class TypeScriptDevice {
       this.#freeSlots.pop()
       this.#inFlight[head] = 1
       request.generation = this.#generation
-      if (request.verdict <= chain.DO_FLUSH) this.planned.push(slot)
+      if (request.verdict <= chain.DO_FLUSH) this.planned[this.#plannedCount++] = slot
       else this.#answer(request)
     }
-    return this.planned.length
+    return this.#plannedCount
   }
 
   /** Requests that are over without IO. */
@@ -284,7 +289,7 @@ export class TypeScriptDevice {
     u32[this.#at(queue.used, offset) >>> 2] = request.head
     u32[this.#at(queue.used, offset + spec.VIRTQ_USED_ELEM_LEN) >>> 2] = usedLen
     queue.nextUsed = (queue.nextUsed + 1) & MASK16
-    this.#finished.push(request.head)
+    this.#finished[this.#finishedCount++] = request.head
     this.#pend(counter, 1)
     this.#free(request)
   }
@@ -324,9 +329,8 @@ export class TypeScriptDevice {
   }
 
   #settleCounters(): void {
-    const finished = this.#finished
-    for (let i = 0; i < finished.length; i++) this.#inFlight[finished[i] as number] = 0
-    finished.length = 0
+    for (let i = 0; i < this.#finishedCount; i++) this.#inFlight[this.#finished[i] as number] = 0
+    this.#finishedCount = 0
     for (let i = 0; i < this.#pending.length; i++) {
       const amount = this.#pending[i] as number
       if (amount === 0) continue
@@ -377,7 +381,7 @@ export class TypeScriptDevice {
     this.#count(counter, 1)
     this.#transport.status |= spec.VIRTIO_CONFIG_S_NEEDS_RESET
     this.#raiseConfig()
-    return this.planned.length
+    return this.#plannedCount
   }
 
   #raiseConfig(): void {

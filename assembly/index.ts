@@ -158,14 +158,14 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     if (queue.stalled !== 0) throttle.endStall(state, queue, nanos)
     return abi.PLAN_EMPTY << abi.PLAN_END_SHIFT
   }
-  if (offered > queue.size) return poison(state, queue, abi.RING_FAULT_AVAIL_IDX, 0)
+  if (offered > queue.size) return poison(state, queue, abi.RING_FAULT_AVAIL_IDX, 0, nanos)
   virtqueue.disableKicks(state, queue)
   const chains = min<u32>(offered, max)
   let count: u32 = 0
   for (let i: u32 = 0; i < chains; i++) {
     const head = virtqueue.peekHead(state, queue)
-    if (head >= queue.size) return poison(state, queue, abi.RING_FAULT_HEAD, count)
-    if (virtqueue.isHeadOurs(queue, head)) return poison(state, queue, abi.RING_FAULT_HEAD_IN_FLIGHT, count)
+    if (head >= queue.size) return poison(state, queue, abi.RING_FAULT_HEAD, count, nanos)
+    if (virtqueue.isHeadOurs(queue, head)) return poison(state, queue, abi.RING_FAULT_HEAD_IN_FLIGHT, count, nanos)
     const slot = request.takeSlot(state, queue)
     if (slot < 0) return count | (abi.PLAN_BUSY << abi.PLAN_END_SHIFT)
     const req = request.slotRequest(queue, slot)
@@ -173,7 +173,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     const fault = walk(state, queue, req, head)
     if (fault !== 0) {
       request.freeSlot(queue, slot)
-      return poison(state, queue, fault, count)
+      return poison(state, queue, fault, count, nanos)
     }
     const verdict = request.classify(state, req)
     if (verdict > 0 && verdict <= request.VERDICT_GET_ID) {
@@ -200,7 +200,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
 }
 
 /** A ring fault: the device needs a reset. What this drain planned before may still be completed and published. */
-function poison(state: State, queue: Queue, fault: i32, count: u32): u32 {
+function poison(state: State, queue: Queue, fault: i32, count: u32, now: u64): u32 {
   state.fault = fault
   if (fault === abi.RING_FAULT_AVAIL_IDX) {
     counter(state, abi.COUNTER_INVALID_AVAIL_IDX).value++
@@ -210,7 +210,7 @@ function poison(state: State, queue: Queue, fault: i32, count: u32): u32 {
       counter(state, abi.COUNTER_STATUS_WRITE_FAILURES).value++
     }
   }
-  throttle.clearStall(state, queue)
+  if (queue.stalled !== 0) throttle.endStall(state, queue, now)
   failDevice(state)
   return count | (abi.PLAN_POISONED << abi.PLAN_END_SHIFT)
 }

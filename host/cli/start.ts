@@ -81,11 +81,9 @@ async function linuxOrReason(progress: Progress) {
     progress.start('fetching the Linux guest (Debian packages, kept in the cache)')
     const runtime = await loadV86()
     const assets = await guestAssets({ progress: (message) => progress.note(message) })
-    progress.done(
-      `Linux guest: ${Object.entries(assets.packages)
-        .map((pair) => pair.join(' '))
-        .join(', ')}`,
-    )
+    const versions = Object.entries(assets.packages)
+    const kernel = versions.find(([name]) => name.startsWith('linux-image-'))
+    progress.done(`Linux guest: ${kernel?.join(' ')} and ${versions.length - 1} more Debian packages`)
     return { runtime, assets }
   } catch (error) {
     if (error instanceof GuestAssetsError || error instanceof V86MissingError) return error.message

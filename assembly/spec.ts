@@ -58,10 +58,15 @@ export const VIRTIO_BLK_F_SEG_MAX = 2
 export const VIRTIO_BLK_F_RO = 5
 export const VIRTIO_BLK_F_BLK_SIZE = 6
 export const VIRTIO_BLK_F_FLUSH = 9
+export const VIRTIO_BLK_F_TOPOLOGY = 10
 export const VIRTIO_BLK_F_CONFIG_WCE = 11
+export const VIRTIO_BLK_F_MQ = 12
+export const VIRTIO_BLK_F_DISCARD = 13
+export const VIRTIO_BLK_F_WRITE_ZEROES = 14
 export const VIRTIO_F_INDIRECT_DESC = 28
 export const VIRTIO_F_EVENT_IDX = 29
 export const VIRTIO_F_VERSION_1 = 32
+export const VIRTIO_F_NOTIFICATION_DATA = 38
 
 // 2.7 split virtqueue
 export const VIRTQUEUE_MAX_SIZE = 32768
@@ -94,6 +99,18 @@ export const VIRTIO_BLK_CFG_CAPACITY = 0
 export const VIRTIO_BLK_CFG_SIZE_MAX = 8
 export const VIRTIO_BLK_CFG_SEG_MAX = 12
 export const VIRTIO_BLK_CFG_BLK_SIZE = 20
+export const VIRTIO_BLK_CFG_PHYSICAL_BLOCK_EXP = 24
+export const VIRTIO_BLK_CFG_ALIGNMENT_OFFSET = 25
+export const VIRTIO_BLK_CFG_MIN_IO_SIZE = 26
+export const VIRTIO_BLK_CFG_OPT_IO_SIZE = 28
+export const VIRTIO_BLK_CFG_WRITEBACK = 32
+export const VIRTIO_BLK_CFG_NUM_QUEUES = 34
+export const VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS = 36
+export const VIRTIO_BLK_CFG_MAX_DISCARD_SEG = 40
+export const VIRTIO_BLK_CFG_DISCARD_SECTOR_ALIGNMENT = 44
+export const VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SECTORS = 48
+export const VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SEG = 52
+export const VIRTIO_BLK_CFG_WRITE_ZEROES_MAY_UNMAP = 56
 export const VIRTIO_BLK_CFG_BYTES = 96
 
 // 5.2.6 device operation
@@ -101,6 +118,8 @@ export const VIRTIO_BLK_T_IN = 0
 export const VIRTIO_BLK_T_OUT = 1
 export const VIRTIO_BLK_T_FLUSH = 4
 export const VIRTIO_BLK_T_GET_ID = 8
+export const VIRTIO_BLK_T_DISCARD = 11
+export const VIRTIO_BLK_T_WRITE_ZEROES = 13
 export const VIRTIO_BLK_REQ_TYPE = 0
 export const VIRTIO_BLK_REQ_SECTOR = 8
 export const VIRTIO_BLK_REQ_HEADER_BYTES = 16
@@ -110,3 +129,9 @@ export const VIRTIO_BLK_SECTOR_BITS = 9
 export const VIRTIO_BLK_S_OK = 0
 export const VIRTIO_BLK_S_IOERR = 1
 export const VIRTIO_BLK_S_UNSUPP = 2
+// struct virtio_blk_discard_write_zeroes
+export const VIRTIO_BLK_SEGMENT_BYTES = 16
+export const VIRTIO_BLK_SEGMENT_SECTOR = 0
+export const VIRTIO_BLK_SEGMENT_NUM_SECTORS = 8
+export const VIRTIO_BLK_SEGMENT_FLAGS = 12
+export const VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP = 1

@@ -7,10 +7,14 @@
 import {
   VIRTIO_BLK_F_BLK_SIZE,
   VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_MQ,
   VIRTIO_BLK_F_RO,
   VIRTIO_BLK_F_SEG_MAX,
   VIRTIO_BLK_F_SIZE_MAX,
+  VIRTIO_BLK_F_TOPOLOGY,
+  VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
   VIRTIO_CONFIG_S_DRIVER,
   VIRTIO_CONFIG_S_DRIVER_OK,
@@ -19,6 +23,7 @@ import {
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_NOTIFICATION_DATA,
   VIRTIO_F_VERSION_1,
   VIRTIO_ID_BLOCK,
   VIRTIO_MMIO_MAGIC,
@@ -30,13 +35,6 @@ import { defaultQueueSize, type RequestLimits, requestLimits } from './limits.ts
 import type { Registers } from './registers.ts'
 import { RequestQueue } from './request-queue.ts'
 import { placeRing, SplitRing } from './ring.ts'
-import {
-  VIRTIO_BLK_F_DISCARD,
-  VIRTIO_BLK_F_MQ,
-  VIRTIO_BLK_F_TOPOLOGY,
-  VIRTIO_BLK_F_WRITE_ZEROES,
-  VIRTIO_F_NOTIFICATION_DATA,
-} from './standard.ts'
 import { DeviceMisbehaved, DriverError, type DriverMemory } from './types.ts'
 
 /** The feature bits that this driver implements; VERSION_1 is not optional. */

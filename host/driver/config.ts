@@ -5,18 +5,9 @@
 // Judges no value: limits that make no sense are the request builder's business (limits.ts).
 
 import {
+  VIRTIO_BLK_CFG_ALIGNMENT_OFFSET,
   VIRTIO_BLK_CFG_BLK_SIZE,
   VIRTIO_BLK_CFG_CAPACITY,
-  VIRTIO_BLK_CFG_SEG_MAX,
-  VIRTIO_BLK_CFG_SIZE_MAX,
-  VIRTIO_BLK_F_BLK_SIZE,
-  VIRTIO_BLK_F_CONFIG_WCE,
-  VIRTIO_BLK_F_SEG_MAX,
-  VIRTIO_BLK_F_SIZE_MAX,
-} from '../../assembly/spec.ts'
-import type { Registers } from './registers.ts'
-import {
-  VIRTIO_BLK_CFG_ALIGNMENT_OFFSET,
   VIRTIO_BLK_CFG_DISCARD_SECTOR_ALIGNMENT,
   VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS,
   VIRTIO_BLK_CFG_MAX_DISCARD_SEG,
@@ -26,13 +17,20 @@ import {
   VIRTIO_BLK_CFG_NUM_QUEUES,
   VIRTIO_BLK_CFG_OPT_IO_SIZE,
   VIRTIO_BLK_CFG_PHYSICAL_BLOCK_EXP,
+  VIRTIO_BLK_CFG_SEG_MAX,
+  VIRTIO_BLK_CFG_SIZE_MAX,
   VIRTIO_BLK_CFG_WRITE_ZEROES_MAY_UNMAP,
   VIRTIO_BLK_CFG_WRITEBACK,
+  VIRTIO_BLK_F_BLK_SIZE,
+  VIRTIO_BLK_F_CONFIG_WCE,
   VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_MQ,
+  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_SIZE_MAX,
   VIRTIO_BLK_F_TOPOLOGY,
   VIRTIO_BLK_F_WRITE_ZEROES,
-} from './standard.ts'
+} from '../../assembly/spec.ts'
+import type { Registers } from './registers.ts'
 import { DeviceMisbehaved } from './types.ts'
 
 /** What the device says about itself. A field whose feature was not negotiated is undefined. */

@@ -7,15 +7,21 @@
 // Does not do packed rings, zones, lifetime or secure erase. Tests that break rules want raw.ts instead.
 
 import {
+  VIRTIO_BLK_CFG_WRITEBACK,
   VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+  VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
   VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_MMIO_INT_CONFIG,
@@ -27,14 +33,6 @@ import { Poller } from './poller.ts'
 import { Registers } from './registers.ts'
 import type { Job, RequestQueue } from './request-queue.ts'
 import { rangeRequests } from './segments.ts'
-import {
-  VIRTIO_BLK_CFG_WRITEBACK,
-  VIRTIO_BLK_F_DISCARD,
-  VIRTIO_BLK_F_WRITE_ZEROES,
-  VIRTIO_BLK_T_DISCARD,
-  VIRTIO_BLK_T_WRITE_ZEROES,
-  VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
-} from './standard.ts'
 import { DeviceNeedsReset, DriverError, type DriverMemory, type MmioBus } from './types.ts'
 
 export { UNDERSTOOD_FEATURES } from './bring-up.ts'

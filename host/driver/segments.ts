@@ -8,7 +8,7 @@ import {
   VIRTIO_BLK_SEGMENT_FLAGS,
   VIRTIO_BLK_SEGMENT_NUM_SECTORS,
   VIRTIO_BLK_SEGMENT_SECTOR,
-} from './standard.ts'
+} from '../../assembly/spec.ts'
 
 export interface SectorRange {
   sector: number

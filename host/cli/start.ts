@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FileBackend } from '../backend/file.ts'
 import { createImage } from '../backend/image.ts'
-import type { VirtioBlk } from '../device/virtio-blk.ts'
 import { GuestAssetsError, guestAssets } from '../vmm/debian.ts'
 import { loadV86, V86MissingError } from '../vmm/v86-node.ts'
 import { bytesText, countersTable } from './counters.ts'
@@ -23,13 +22,6 @@ drop its caches, read back and compare, and checks the same bytes in the image f
 Debian mirror once, to fetch the kernel; without them the same work is done by a driver in TypeScript.
 `
 const DISK_BYTES = 64 << 20
-
-/** What a tour did with the disk. */
-export interface Tour {
-  /** lines for the user: what was done, and how fast */
-  report: string[]
-  device: VirtioBlk
-}
 
 export async function start(args: string[]): Promise<number> {
   if (parse('start', args, { help: { type: 'boolean', short: 'h' } }).help) {

@@ -9,7 +9,13 @@ import { VirtioBlk } from '../device/virtio-blk.ts'
 import { VirtioBlkDriver } from '../driver/driver.ts'
 import { bytesText } from './counters.ts'
 import type { Progress } from './progress.ts'
-import type { Tour } from './start.ts'
+
+/** What a tour did with the disk. */
+export interface Tour {
+  /** lines for the user: what was done, and how fast */
+  report: string[]
+  device: VirtioBlk
+}
 
 const FILES = 4
 const FILE_BYTES = 2 << 20

@@ -9,7 +9,7 @@ import { bootLinux, LinuxGuestError, type LinuxImages } from '../vmm/linux-boot.
 import type { V86Runtime } from '../vmm/v86-types.ts'
 import { bytesText } from './counters.ts'
 import type { Progress } from './progress.ts'
-import type { Tour } from './start.ts'
+import type { Tour } from './tour-driver.ts'
 
 const TIMEOUT_MS = 5 * 60_000
 const FILES = 4

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as abi from '../../assembly/abi.ts'
-import type { GuestMemory } from '../../host/device/guest-memory.ts'
+import { GuestMemory } from '../../host/device/guest-memory.ts'
 import type { EngineExports } from '../../host/engine/engine.ts'
 import { EngineState } from '../../host/engine/state.ts'
 import { flavours } from '../support/engines.ts'
@@ -48,8 +48,7 @@ function measure(name: string, layout: Layout, batch: Batch): Row {
   return { name, layout: layout.name, median, min: trials[0] as number }
 }
 
-function engineBatch(engine: EngineExports, memory: GuestMemory, guest: BenchGuest): Batch {
-  const { layout } = guest
+function makeState(engine: EngineExports, memory: GuestMemory): EngineState {
   const bytes = engine.stateBytes(1, 256, 128, memory.regions.length)
   const state = new EngineState(memory.memory, memory.allocate(bytes))
   state.writeConfig({
@@ -65,6 +64,11 @@ function engineBatch(engine: EngineExports, memory: GuestMemory, guest: BenchGue
     regions: memory.regions,
   })
   if (engine.init(state.ptr) !== 0) throw new Error('init')
+  return state
+}
+
+function engineBatch(engine: EngineExports, guest: BenchGuest, state: EngineState): Batch {
+  const { layout } = guest
   guest.start((offset, value) => engine.mmioWrite(state.ptr, offset, 4, value))
   const list = state.queueWord(0, abi.QUEUE_PLANNED) >>> 2
   const words = state.words
@@ -115,29 +119,73 @@ function nativeRows(source: string): Row[] {
   }
 }
 
-async function main(): Promise<void> {
-  const rows: Row[] = []
-  for (const layout of LAYOUTS) {
-    const idle = flavours[0]?.memory({ ramBytes: RAM_BYTES })
-    if (idle) {
-      const guest = new BenchGuest(idle.view(0, RAM_BYTES), layout)
-      rows.push(measure('refill alone', layout, () => guest.refill()))
-    }
-    for (const flavour of flavours) {
-      const memory = flavour.memory({ ramBytes: RAM_BYTES })
-      const engine = await flavour.engine(memory.memory)
-      const guest = new BenchGuest(memory.view(0, RAM_BYTES), layout)
-      rows.push(measure(`engine, ${flavour.name}`, layout, engineBatch(engine, memory, guest)))
-    }
-    const memory = flavours[0]?.memory({ ramBytes: RAM_BYTES })
-    if (memory) {
-      const guest = new BenchGuest(memory.view(0, RAM_BYTES), layout)
-      rows.push(measure('plain TypeScript device', layout, typescriptBatch(memory, guest)))
-    }
+/** What is measured, by the name of its row. Each runs in a process of its own: call sites stay monomorphic, as in a host. */
+const SUBJECTS: Record<string, (layout: Layout) => Promise<Batch>> = {
+  'refill alone': async (layout) => {
+    const guest = new BenchGuest(new Uint8Array(RAM_BYTES), layout)
+    return () => guest.refill()
+  },
+  ...Object.fromEntries(
+    flavours.map((flavour) => [
+      `engine, ${flavour.name}`,
+      async (layout: Layout) => {
+        const memory = flavour.memory({ ramBytes: RAM_BYTES })
+        const engine = await flavour.engine(memory.memory)
+        const guest = new BenchGuest(memory.view(0, RAM_BYTES), layout)
+        return engineBatch(engine, guest, makeState(engine, memory))
+      },
+    ]),
+  ),
+  'plain TypeScript device': async (layout) => {
+    const memory = GuestMemory.create({ ramBytes: RAM_BYTES })
+    return typescriptBatch(memory, new BenchGuest(memory.view(0, RAM_BYTES), layout))
+  },
+}
+
+/** One row, measured in a child process. */
+function row(name: string, layout: Layout): Row {
+  const self = process.argv[1] as string
+  const child = spawnSync(process.execPath, [self, '--row', name, layout.name], { encoding: 'utf8' })
+  if (child.status !== 0) throw new Error(`${name}: ${child.stderr}`)
+  return JSON.parse(child.stdout) as Row
+}
+
+async function main(args: string[]): Promise<void> {
+  if (args[0] === '--row') {
+    const layout = LAYOUTS.find(({ name }) => name === args[2])
+    const subject = SUBJECTS[args[1] ?? '']
+    if (!layout || !subject) throw new Error(`there is no row ${args.slice(1).join(' ')}`)
+    console.log(JSON.stringify(measure(args[1] as string, layout, await subject(layout))))
+    return
   }
-  const native = process.argv.indexOf('--native')
-  if (native > 0) rows.push(...nativeRows(process.argv[native + 1] ?? ''))
+  const rows = LAYOUTS.flatMap((layout) => Object.keys(SUBJECTS).map((name) => row(name, layout)))
+  const native = args.indexOf('--native')
+  if (native >= 0) rows.push(...nativeRows(args[native + 1] ?? ''))
   report(rows)
+  await reportState()
+}
+
+/** Bytes of state per device: what is set aside, and the 4 KiB pages of it that a guest makes the engine touch. */
+async function reportState(): Promise<void> {
+  const [release] = flavours
+  const [layout] = LAYOUTS
+  if (release === undefined || layout === undefined) return
+  const memory = release.memory({ ramBytes: RAM_BYTES })
+  const engine = await release.engine(memory.memory)
+  const guest = new BenchGuest(memory.view(0, RAM_BYTES), layout)
+  const state = makeState(engine, memory)
+  const bytes = engine.stateBytes(1, 256, 128, 1)
+  const touched = (): string => {
+    const block = new Uint8Array(memory.memory.buffer, state.ptr, bytes)
+    let pages = 0
+    for (let at = 0; at < bytes; at += 4096) if (block.subarray(at, at + 4096).some((byte) => byte !== 0)) pages++
+    return `${pages * 4} KiB`
+  }
+  const idle = touched()
+  const batch = engineBatch(engine, guest, state)
+  for (let i = 0; i < 1000; i++) batch()
+  console.log(`\nstate per device, queue size 256, seg_max 128, one region: ${bytes} bytes set aside`)
+  console.log(`  touched: idle ${idle}, with ${layout.chains} requests in flight at a time ${touched()}`)
 }
 
 function report(rows: Row[]): void {
@@ -153,4 +201,4 @@ function report(rows: Row[]): void {
   }
 }
 
-await main()
+await main(process.argv.slice(2))

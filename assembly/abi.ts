@@ -37,7 +37,7 @@ export const STATE_BLOCK_SIZE = 72 // u32
 export const STATE_READ_ONLY = 76 // u32
 export const STATE_SERIAL = 80 // u8[20], NUL-padded
 export const STATE_REGIONS = 100 // u32, number of regions in the region table
-/** the record that setThrottle() reads: u64[4]: ops rate, ops capacity, bytes rate, bytes capacity; rate 0 = unlimited */
+/** what setThrottle() reads: u64[4]: ops rate, ops capacity, bytes rate, bytes capacity; rate 0 = unlimited */
 export const STATE_THROTTLE_CONFIG = 128
 
 // What the engine remembers
@@ -45,7 +45,7 @@ export const STATE_EVENT_IDX = 104 // u32, negotiated
 export const STATE_WRITE_THROUGH = 108 // u32, a write is durable before it is completed
 export const STATE_DAMAGED = 112 // u32, an engine call trapped: the next reset rebuilds the slots
 export const STATE_FAULT = 116 // i32, the last ring fault (RING_FAULT_*), for logs
-export const STATE_SLOT_BYTES = 120 // u32, distance between the segment lists of two slots
+export const STATE_SLOT_BYTES = 120 // u32, distance between the records of two slots
 
 // Throttle: two token buckets
 export const STATE_OPS_BUCKET = 160
@@ -114,31 +114,30 @@ export const QUEUE_FREE_SLOT = 72 // u32, first free slot + 1, 0 = none
 export const QUEUE_SLOTS = 76 // u32, slots handed out at least once; those above were never touched
 export const QUEUE_PLANNED = 80 // u32, ptr of the list of slots the last plan() filled, u32 each
 export const QUEUE_HEADS = 84 // u32, ptr of one u64 per head: all ones = in flight, else the epoch it was completed in
-export const QUEUE_RECORDS = 88 // u32, ptr of the request records
-export const QUEUE_SEGMENTS = 92 // u32, ptr of the segment lists
-export const QUEUE_GENERATION = 96 // u32, +1 per reset or stop; a completion of an older one only frees its slot
-export const QUEUE_EPOCH = 104 // u64, +1 per publish
-export const QUEUE_STALLED_AT = 112 // u64, ns
-export const QUEUE_STALL_NANOS = 120 // f64, how long to wait, 1..1e9
-export const QUEUE_PENDING = 128 // u64[COUNTERS_PER_REQUEST], to be added at the publish
-export const QUEUE_BYTES = 216
+export const QUEUE_RECORDS = 88 // u32, ptr of the request records, one per slot
+export const QUEUE_GENERATION = 92 // u32, +1 per reset or stop; a completion of an older one only frees its slot
+export const QUEUE_EPOCH = 96 // u64, +1 per publish
+export const QUEUE_STALLED_AT = 104 // u64, ns
+export const QUEUE_STALL_NANOS = 112 // f64, how long to wait, 1..1e9
+export const QUEUE_PENDING = 120 // u64[COUNTERS_PER_REQUEST], to be added at the publish
+export const QUEUE_BYTES = 208
 
-// Request record: one per slot. The host reads op, segments, sector, dataBytes and segmentsPtr; it writes nothing.
+// Request record, and behind it the segment list: one per slot, STATE_SLOT_BYTES apart. The host reads op, segments,
+// sector, dataBytes and the list; it writes nothing.
 export const REQ_OP = 0 // u32, REQ_OP_*; REQ_OP_NONE = the slot is free
 export const REQ_SEGMENTS = 4 // u32
 export const REQ_SECTOR_LOW = 8 // u32
 export const REQ_SECTOR_HIGH = 12 // u32
 export const REQ_DATA_BYTES = 16 // u32
-export const REQ_SEGMENTS_PTR = 20 // u32
-export const REQ_STATUS_PTR = 24 // u32
-export const REQ_HEAD = 28 // u32
-export const REQ_GENERATION = 32 // u32
-export const REQ_NEXT_FREE = 36 // u32, index of the next free record + 1
-export const REQ_TYPE = 40 // u32, as the driver wrote it
-export const REQ_DATA_IN = 44 // u32, writable bytes without the status byte
-export const REQ_DATA_OUT = 48 // u32, readable bytes after the header
-export const REQ_FAULT = 52 // i32, 0 or REQUEST_FAULT_*
-export const REQ_BYTES = 64
+export const REQ_STATUS_PTR = 20 // u32
+export const REQ_HEAD = 24 // u32
+export const REQ_GENERATION = 28 // u32
+export const REQ_NEXT_FREE = 32 // u32, index of the next free record + 1
+export const REQ_TYPE = 36 // u32, as the driver wrote it
+export const REQ_DATA_IN = 40 // u32, writable bytes without the status byte
+export const REQ_DATA_OUT = 44 // u32, readable bytes after the header
+export const REQ_FAULT = 48 // i32, 0 or REQUEST_FAULT_*
+export const REQ_SEGMENT_LIST = 56 // segments, here so that record and first segment share a cache line
 /** A slot is named by its queue in the high half and the index of its record in the low half. */
 export const SLOT_QUEUE_SHIFT = 16
 

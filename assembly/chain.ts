@@ -1,12 +1,13 @@
 // A descriptor chain as two byte streams (device rules 8 to 10): the readable descriptors, concatenated, and the
-// writable ones. Header = the first 16 readable bytes, status = the last writable byte, whatever the descriptor borders.
-// Every descriptor field and every header byte is read once, into the request record and its segment list, which lie
-// outside guest RAM; the verdict on the request (request.ts) looks only there.
+// writable ones. Header = the first 16 readable bytes, status = the last writable byte, whatever the descriptor
+// borders. Every descriptor field and every header byte is read once, into the request record and its segment list,
+// which lie outside guest RAM; the verdict on the request (request.ts) looks only there.
 //
 // A ring fault ends the walk and poisons the queue. A request fault is remembered and the walk goes on, because only
 // its end shows where the status byte is. Guest numbers are 64-bit and compared before they are added.
 
 import {
+  REQ_SEGMENT_LIST,
   REQUEST_FAULT_DATA_UNMAPPED,
   REQUEST_FAULT_HEADER_SHORT,
   REQUEST_FAULT_HEADER_UNMAPPED,
@@ -38,7 +39,7 @@ function earlier(fault: i32, other: i32): i32 {
   return fault === 0 || other > fault ? other : fault
 }
 
-/** Appends at `end` a buffer that no single region holds, a segment per region it crosses. The new end, or 0 at a hole. */
+/** Appends at `end` a buffer that crosses regions, a segment for each. The new end, or 0 at a hole. */
 function addPieces(state: State, end: u32, gpa: u64, bytes: u32): u32 {
   while (bytes !== 0) {
     const here = min<u64>(bytesFrom(state, gpa), bytes) as u32
@@ -81,7 +82,7 @@ export function walk(state: State, queue: Queue, request: Request, head: u32): i
   const table = queue.descPtr
   const sizeMax = state.sizeMax
   const segMax = state.segMax
-  const list = request.segmentsPtr
+  const list = changetype<u32>(request) + REQ_SEGMENT_LIST
   // Most guests have all buffers in their first region: asked here, without a loop.
   const region = regionAt(state, 0)
   const regionGpa = region.gpa

@@ -1,6 +1,6 @@
-// The engine's exports (ARCHITECTURE: "The engine's surface"). The state pointer comes first in every one; results are
-// i32 outcomes or bits, and anything wider goes through records in the state block. The module is a pure function of
-// (memory, calls): it keeps no global, imports nothing but the memory, and never learns the time or a file.
+// The engine's exports (ARCHITECTURE: "The engine's surface"). The state pointer comes first in every one; results
+// are i32 outcomes or bits, and anything wider goes through records in the state block. The module is a pure function
+// of (memory, calls): it keeps no global, imports nothing but the memory, and never learns the time or a file.
 //
 // The drain is plan -> IO by the host -> complete... -> publish, for synchronous and asynchronous back ends alike.
 
@@ -44,16 +44,16 @@ function roundUp(bytes: u64): u64 {
 }
 
 /**
- * Room for every piece of segMax buffers and the status byte, each of which may cross all regions; plus a line, so that
- * the lists of neighbouring slots do not fall on the same cache sets.
+ * A request record with room for every piece of segMax buffers and the status byte, each of which may cross all
+ * regions. An odd number of cache lines, so that neighbouring slots do not fall on the same few cache sets.
  */
 function slotBytes(segMax: u32, regions: u32): u64 {
-  return roundUp(((segMax as u64) + 1) * (regions as u64) * abi.SEGMENT_BYTES) + ALIGN
+  return roundUp(abi.REQ_SEGMENT_LIST + ((segMax as u64) + 1) * (regions as u64) * abi.SEGMENT_BYTES) | ALIGN
 }
 
 function arraysBytes(queueSizeMax: u32, segMax: u32, regions: u32): u64 {
   const size = queueSizeMax as u64
-  return roundUp(size * 8) + roundUp(size * 4) + size * (abi.REQ_BYTES + slotBytes(segMax, regions))
+  return roundUp(size * 8) + roundUp(size * 4) + size * slotBytes(segMax, regions)
 }
 
 // Set-up ---------------------------------------------------------------------------------------------------
@@ -86,8 +86,7 @@ export function init(statePtr: u32): i32 {
     queue.heads = at
     queue.planned = queue.heads + (roundUp((size as u64) * 8) as u32)
     queue.records = queue.planned + (roundUp((size as u64) * 4) as u32)
-    queue.segments = queue.records + size * abi.REQ_BYTES
-    at = queue.segments + size * state.slotBytes
+    at = queue.records + size * state.slotBytes
     mmio.resetQueue(state, queue)
   }
   return 0
@@ -111,7 +110,7 @@ function checkConfig(state: State): i32 {
   const block = state.blockSize
   if (state.queues === 0 || state.queues > (abi.QUEUES_MAX as u32)) return abi.INIT_BAD_QUEUES
   if (size === 0 || size > (VIRTQUEUE_MAX_SIZE as u32) || (size & (size - 1)) !== 0) return abi.INIT_BAD_QUEUE_SIZE_MAX
-  if (state.segMax === 0 || state.segMax + 2 > size) return abi.INIT_BAD_SEG_MAX
+  if (state.segMax === 0 || size < 3 || state.segMax > size - 2) return abi.INIT_BAD_SEG_MAX
   if (state.sizeMax === 0) return abi.INIT_BAD_SIZE_MAX
   if (block < (VIRTIO_BLK_SECTOR_BYTES as u32) || (block & (block - 1)) !== 0) return abi.INIT_BAD_BLOCK_SIZE
   if ((features & ~known) !== 0 || (features & bit(VIRTIO_F_VERSION_1)) === 0) return abi.INIT_BAD_FEATURES
@@ -168,17 +167,17 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     if (virtqueue.isHeadOurs(queue, head)) return poison(state, queue, abi.RING_FAULT_HEAD_IN_FLIGHT, count, nanos)
     const slot = request.takeSlot(state, queue)
     if (slot < 0) return count | (abi.PLAN_BUSY << abi.PLAN_END_SHIFT)
-    const req = request.slotRequest(queue, slot)
+    const req = request.requestAt(state, queue, slot)
     req.head = head
     const fault = walk(state, queue, req, head)
     if (fault !== 0) {
-      request.freeSlot(queue, slot)
+      request.freeSlot(state, queue, slot)
       return poison(state, queue, fault, count, nanos)
     }
     const verdict = request.classify(state, req)
     if (verdict > 0 && verdict <= request.VERDICT_GET_ID) {
       if (!throttle.take(state, queue, req.dataIn + req.dataOut, nanos)) {
-        request.freeSlot(queue, slot)
+        request.freeSlot(state, queue, slot)
         return count | (abi.PLAN_STALLED << abi.PLAN_END_SHIFT)
       }
     } else if (queue.stalled !== 0) {
@@ -193,7 +192,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
       count++
     } else {
       request.answer(state, queue, req, verdict)
-      request.freeSlot(queue, slot)
+      request.freeSlot(state, queue, slot)
     }
   }
   return count | ((offered > chains ? abi.PLAN_MORE : abi.PLAN_EMPTY) << abi.PLAN_END_SHIFT)
@@ -216,8 +215,8 @@ function poison(state: State, queue: Queue, fault: i32, count: u32, now: u64): u
 }
 
 /**
- * The back end's answer for a planned request: bytes read (fewer than asked = the rest is past the end of data), bytes
- * written (all of them), 0 for a flush; anything else, NaN included, is a failure. Returns COMPLETE_*.
+ * The back end's answer for a planned request: bytes read (fewer than asked = the rest is past the end of data),
+ * bytes written (all of them), 0 for a flush; anything else, NaN included, is a failure. Returns COMPLETE_*.
  */
 export function complete(statePtr: u32, slot: u32, result: f64): i32 {
   return request.completeRequest(changetype<State>(statePtr), slot, result)
@@ -251,8 +250,8 @@ export function setThrottle(statePtr: u32, now: f64): void {
 }
 
 /**
- * Rule 7, for what only the host can see: a dead worker, or (trapped = 1) an engine call that trapped and may have left
- * records half-written. Returns EFFECT_INTERRUPT the first time.
+ * Rule 7, for what only the host can see: a dead worker, or (trapped = 1) an engine call that trapped and may have
+ * left records half-written. Returns EFFECT_INTERRUPT the first time.
  */
 export function fail(statePtr: u32, trapped: u32): u32 {
   const state = changetype<State>(statePtr)

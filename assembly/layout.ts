@@ -126,7 +126,6 @@ export class Queue {
   planned: u32
   heads: u32
   records: u32
-  segments: u32
   generation: u32
   epoch: u64
   stalledAt: u64
@@ -152,7 +151,6 @@ if (offsetof<Queue>('slots') !== abi.QUEUE_SLOTS) ERROR('Queue.slots')
 if (offsetof<Queue>('planned') !== abi.QUEUE_PLANNED) ERROR('Queue.planned')
 if (offsetof<Queue>('heads') !== abi.QUEUE_HEADS) ERROR('Queue.heads')
 if (offsetof<Queue>('records') !== abi.QUEUE_RECORDS) ERROR('Queue.records')
-if (offsetof<Queue>('segments') !== abi.QUEUE_SEGMENTS) ERROR('Queue.segments')
 if (offsetof<Queue>('generation') !== abi.QUEUE_GENERATION) ERROR('Queue.generation')
 if (offsetof<Queue>('epoch') !== abi.QUEUE_EPOCH) ERROR('Queue.epoch')
 if (offsetof<Queue>('stalledAt') !== abi.QUEUE_STALLED_AT) ERROR('Queue.stalledAt')
@@ -166,7 +164,6 @@ export class Request {
   segments: u32
   sector: u64
   dataBytes: u32
-  segmentsPtr: u32
   statusPtr: u32
   head: u32
   generation: u32
@@ -180,7 +177,6 @@ if (offsetof<Request>('op') !== abi.REQ_OP) ERROR('Request.op')
 if (offsetof<Request>('segments') !== abi.REQ_SEGMENTS) ERROR('Request.segments')
 if (offsetof<Request>('sector') !== abi.REQ_SECTOR_LOW) ERROR('Request.sector')
 if (offsetof<Request>('dataBytes') !== abi.REQ_DATA_BYTES) ERROR('Request.dataBytes')
-if (offsetof<Request>('segmentsPtr') !== abi.REQ_SEGMENTS_PTR) ERROR('Request.segmentsPtr')
 if (offsetof<Request>('statusPtr') !== abi.REQ_STATUS_PTR) ERROR('Request.statusPtr')
 if (offsetof<Request>('head') !== abi.REQ_HEAD) ERROR('Request.head')
 if (offsetof<Request>('generation') !== abi.REQ_GENERATION) ERROR('Request.generation')
@@ -189,7 +185,7 @@ if (offsetof<Request>('type') !== abi.REQ_TYPE) ERROR('Request.type')
 if (offsetof<Request>('dataIn') !== abi.REQ_DATA_IN) ERROR('Request.dataIn')
 if (offsetof<Request>('dataOut') !== abi.REQ_DATA_OUT) ERROR('Request.dataOut')
 if (offsetof<Request>('fault') !== abi.REQ_FAULT) ERROR('Request.fault')
-if (offsetof<Request>() > (abi.REQ_BYTES as usize)) ERROR('Request')
+if (offsetof<Request>() > (abi.REQ_SEGMENT_LIST as usize)) ERROR('Request')
 
 @unmanaged
 export class Segment {

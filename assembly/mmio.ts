@@ -1,7 +1,7 @@
 // The register window of a version-2 virtio-mmio device (4.2.2) and the status machine (2.1, 3.1.1; device rules 1 to
-// 7). Registers are exactly four aligned bytes; anything else reads all ones and writes nothing. What a write means for
-// the host comes back as EFFECT_* bits. Guest memory is touched by nothing here except through resolveRings(), which
-// only looks addresses up.
+// 7). Registers are exactly four aligned bytes; anything else reads all ones and writes nothing. What a write means
+// for the host comes back as EFFECT_* bits. Guest memory is touched by nothing here except through resolveRings(),
+// which only looks addresses up.
 
 import {
   COUNTER_IGNORED_KICKS,

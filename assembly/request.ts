@@ -16,11 +16,11 @@ import {
   COUNTER_SHORT_READS,
   COUNTER_UNSUPPORTED,
   COUNTER_WRITES_COMPLETED,
-  REQ_BYTES,
   REQ_OP_NONE,
   REQ_OP_READ,
   REQ_OP_WRITE,
   REQ_OP_WRITE_THROUGH,
+  REQ_SEGMENT_LIST,
   REQUEST_FAULT_ALIGNMENT,
   REQUEST_FAULT_DATA_UNMAPPED,
   REQUEST_FAULT_DIRECTION,
@@ -124,7 +124,7 @@ export function answer(state: State, queue: Queue, request: Request, verdict: i3
 }
 
 function segmentAt(request: Request, index: u32): Segment {
-  return changetype<Segment>(request.segmentsPtr + index * SEGMENT_BYTES)
+  return changetype<Segment>(changetype<u32>(request) + REQ_SEGMENT_LIST + index * SEGMENT_BYTES)
 }
 
 function writeSerial(state: State, request: Request): void {
@@ -153,8 +153,8 @@ function zeroFill(request: Request, from: u32): void {
 
 // Slots ----------------------------------------------------------------------------------------------------
 
-function requestAt(queue: Queue, index: u32): Request {
-  return changetype<Request>(queue.records + index * REQ_BYTES)
+export function requestAt(state: State, queue: Queue, index: u32): Request {
+  return changetype<Request>(queue.records + index * state.slotBytes)
 }
 
 /** A free slot, or -1. Slots are reused last in, first out, and never touched before they are needed. */
@@ -162,22 +162,17 @@ export function takeSlot(state: State, queue: Queue): i32 {
   const free = queue.freeSlot
   let index = free - 1
   if (free !== 0) {
-    queue.freeSlot = requestAt(queue, index).nextFree
+    queue.freeSlot = requestAt(state, queue, index).nextFree
   } else {
     index = queue.slots
     if (index === state.queueSizeMax) return -1
     queue.slots = index + 1
-    requestAt(queue, index).segmentsPtr = queue.segments + index * state.slotBytes
   }
   return index as i32
 }
 
-export function slotRequest(queue: Queue, slot: i32): Request {
-  return requestAt(queue, slot as u32)
-}
-
-export function freeSlot(queue: Queue, slot: u32): void {
-  const request = requestAt(queue, slot)
+export function freeSlot(state: State, queue: Queue, slot: u32): void {
+  const request = requestAt(state, queue, slot)
   request.op = REQ_OP_NONE
   request.nextFree = queue.freeSlot
   queue.freeSlot = slot + 1
@@ -197,7 +192,7 @@ export function completeRequest(state: State, slot: u32, result: f64): i32 {
   if (queueIndex >= state.queues) return COMPLETE_BAD_SLOT
   const queue = queueAt(state, queueIndex)
   if (index >= queue.slots) return COMPLETE_BAD_SLOT
-  const request = requestAt(queue, index)
+  const request = requestAt(state, queue, index)
   const op = request.op
   if (op === REQ_OP_NONE) return COMPLETE_BAD_SLOT
   let outcome = COMPLETE_STALE
@@ -223,7 +218,7 @@ export function completeRequest(state: State, slot: u32, result: f64): i32 {
       finish(state, queue, request, VIRTIO_BLK_S_OK, 1, COUNTER_FLUSHES_COMPLETED)
     }
   }
-  freeSlot(queue, index)
+  freeSlot(state, queue, index)
   return outcome
 }
 

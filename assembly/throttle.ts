@@ -41,7 +41,7 @@ function refill(bucket: Bucket, now: u64): void {
   const seconds = elapsed / SECOND
   const nanos = elapsed % SECOND
   const rate = bucket.rate
-  // rate * nanos can exceed 64 bits, so the rate is split: (rate / 1e9) * nanos < 2^34 * 1e9, (rate % 1e9) * nanos < 1e18.
+  // rate * nanos can exceed 64 bits, so the rate is split; each of (rate / 1e9) * nanos and (rate % 1e9) * nanos fits.
   const part = (rate % SECOND) * nanos + bucket.fraction
   let earned = (rate / SECOND) * nanos + part / SECOND
   if (seconds !== 0) {
@@ -50,7 +50,7 @@ function refill(bucket: Bucket, now: u64): void {
   }
   // Room up to the capacity, as unsigned: at most 2^63 + 2^63 - 1.
   const room = bucket.capacity - (bucket.balance as u64)
-  if (earned >= room) {
+  if (earned > room) {
     bucket.balance = bucket.capacity as i64
     bucket.fraction = 0
   } else {
@@ -145,7 +145,7 @@ function startBucket(bucket: Bucket, rate: u64, capacity: u64, now: u64): void {
   bucket.last = now
 }
 
-/** New rate and capacity from now on. Debt and balance stay, up to the new capacity; a bucket that was unlimited is full. */
+/** From now on. Debt and balance stay, up to the new capacity; a bucket that was unlimited starts full. */
 function changeBucket(bucket: Bucket, rate: u64, capacity: u64, now: u64): void {
   if (bucket.rate === 0 || rate === 0) {
     startBucket(bucket, rate, capacity, now)

@@ -43,7 +43,9 @@ import {
 
 /** "Never stored yet", for the copies of what the device last stored; no 16-bit value equals it. */
 export const NEVER_STORED: u32 = 0x10000
-/** A head between pop and push. Heads that were pushed hold the epoch of their push, and become free with the publish. */
+/**
+ * A head between pop and push. Heads that were pushed hold the epoch of their push, and become free with the publish.
+ */
 const IN_FLIGHT = u64.MAX_VALUE
 
 // Rings ----------------------------------------------------------------------------------------------------
@@ -167,8 +169,9 @@ function wantsInterrupt(state: State, queue: Queue, old: u32): bool {
     return (loadAvailFlags(availAt(state, queue, VIRTQ_AVAIL_FLAGS)) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
   const offset = VIRTQ_AVAIL_RING + queue.size * VIRTQ_AVAIL_ELEM_BYTES
+  const idx = queue.usedIdx
   const event = loadUsedEvent(availAt(state, queue, offset))
-  return ((queue.usedIdx - event - 1) & 0xffff) < ((queue.usedIdx - old) & 0xffff)
+  return ((idx - event - 1) & 0xffff) < ((idx - old) & 0xffff)
 }
 
 /** Shows the driver what was pushed and re-enables kicks. Returns PUBLISH_* bits. */

@@ -1,6 +1,6 @@
-// Builds the package into build/: the engine (asc), the bundles and their types (esbuild, tsc). With the argument `test`,
-// the debug engine, the tests and the benches too. Plain JavaScript, because it runs before anything is built. Steps whose
-// inputs have not changed are left out, so it is cheap to call always.
+// Builds the package into build/: the engine (asc), the bundles and their types (esbuild, tsc). With the argument
+// `test`, the debug engine, the tests and the benches too. Plain JavaScript, because it runs before anything is
+// built. Steps whose inputs have not changed are left out, so it is cheap to call always.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -20,7 +20,9 @@ function files(dir) {
     .sort()
 }
 
-/** Runs `make` unless the stamp file says that these inputs were built. @param {string} name @param {string[]} inputs */
+/**
+ * Runs `make` unless the stamp file says that these inputs were built. @param {string} name @param {string[]} inputs
+ */
 async function step(name, inputs, make) {
   const hash = createHash('sha256')
   for (const file of [...inputs, 'package-lock.json', 'host/build.mjs']) {

@@ -1,5 +1,5 @@
-// What `npm start` and `npm test` run first: from a fresh clone with nothing but Node and npm to a built package. Says
-// what it does, does nothing twice, and names what is missing. Plain JavaScript without dependencies.
+// What `npm start` and `npm test` run first: from a fresh clone with nothing but Node and npm to a built package.
+// Says what it does, does nothing twice, and names what is missing. Plain JavaScript without dependencies.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

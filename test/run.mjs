@@ -1,6 +1,7 @@
 // Runs every check: types of both projects, lint, then each bundled *.test.js in a process of its own, two at a time.
 // Prints what failed and what was skipped, and last `N passed, M failed`. Fails on a failure, on a file that runs no
-// test, and on a file that exceeds its time. `npm test -- PATTERN...` runs only the files whose path contains a pattern.
+// test, and on a file that exceeds its time. `npm test -- PATTERN...` runs only the files whose path contains a
+// pattern.
 
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'

@@ -25,8 +25,8 @@ export interface BlockBackend {
 
 /**
  * A failure with an errno name ('EIO', 'ENOSPC', ...). The guest sees VIRTIO_BLK_S_IOERR whatever is thrown; the one
- * code with a meaning of its own is 'EINTR': the device calls again, at most 16 times for the reading, writing or flushing
- * of a request (device rule 11).
+ * code with a meaning of its own is 'EINTR': the device calls again, at most 16 times for the reading, writing or
+ * flushing of a request (device rule 11).
  */
 export class BackendError extends Error {
   readonly code: string

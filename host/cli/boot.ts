@@ -1,5 +1,6 @@
-// `vblk boot`: Debian's Linux in v86 with a disk image as /dev/vda. Interactive (the terminal is the guest's console), or
-// a script whose exit status becomes ours. The image is opened, locked and checked before anything is fetched or booted.
+// `vblk boot`: Debian's Linux in v86 with a disk image as /dev/vda. Interactive (the terminal is the guest's
+// console), or a script whose exit status becomes ours. The image is opened, locked and checked before anything is
+// fetched or booted.
 
 import { readFile } from 'node:fs/promises'
 import { FileBackend } from '../backend/file.ts'

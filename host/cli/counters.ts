@@ -1,5 +1,5 @@
-// The table of a device's counters that commands end with: what happened, in the words of the device contract. Counters
-// that stayed zero are left out.
+// The table of a device's counters that commands end with: what happened, in the words of the device contract.
+// Counters that stayed zero are left out.
 
 import type { Counters } from '../engine/state.ts'
 

@@ -1,5 +1,5 @@
-// Finds the command, and turns what goes wrong into one line and an exit status: no stack trace for a mistake that the
-// user can mend.
+// Finds the command, and turns what goes wrong into one line and an exit status: no stack trace for a mistake that
+// the user can mend.
 
 import { BackendError } from '../backend/types.ts'
 import { GuestAssetsError } from '../vmm/debian.ts'

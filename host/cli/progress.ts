@@ -1,5 +1,5 @@
-// Progress on standard error: on a terminal one line that counts the seconds of the running step, elsewhere a line per
-// step that ended. Colours only on a terminal and without NO_COLOR.
+// Progress on standard error: on a terminal one line that counts the seconds of the running step, elsewhere a line
+// per step that ended. Colours only on a terminal and without NO_COLOR.
 
 const { stderr } = process
 

@@ -1,5 +1,5 @@
-// The tour without Linux, for machines where its packages cannot be had: VirtioBlkDriver does the same work over guest
-// RAM of its own. Everything it prints says so.
+// The tour without Linux, for machines where its packages cannot be had: VirtioBlkDriver does the same work over
+// guest RAM of its own. Everything it prints says so.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The tour with Linux: the script that runs in the guest, and what the host makes of what it prints. The guest reports
-// one `vblk:` line per step; files are looked for in the image by their first bytes and compared by SHA-256.
+// The tour with Linux: the script that runs in the guest, and what the host makes of what it prints. The guest
+// reports one `vblk:` line per step; files are looked for in the image by their first bytes and compared by SHA-256.
 
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

@@ -37,7 +37,10 @@ export interface AdoptOptions {
 const WASM_PAGE = 65536
 const LINEAR_MAX = 2 ** 32
 const STATE_ALIGN = 64
-/** Nothing of ours or of the guest lies below: 0 must stay "not translatable", and the debug engine keeps strings here. */
+/**
+ * Nothing of ours or of the guest lies below: 0 must stay "not translatable", and the debug engine keeps strings
+ * here.
+ */
 const RESERVED_LOW = 2 << 20
 
 export class GuestMemory {

@@ -1,5 +1,5 @@
-// What a disk can be asked to be, checked before anything is allocated: every message names the option, what was given
-// and what is possible. Portable.
+// What a disk can be asked to be, checked before anything is allocated: every message names the option, what was
+// given and what is possible. Portable.
 
 import { QUEUES_MAX } from '../../assembly/abi.ts'
 import * as spec from '../../assembly/spec.ts'

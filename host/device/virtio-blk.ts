@@ -1,9 +1,9 @@
-// One virtio-blk device, inline: the caller's thread runs the engine and the back end. What the guest sees is decided by
-// the engine; this file carries calls in, IO out and interrupts up, for synchronous and asynchronous back ends alike
-// (device rules 4, 6, 7, 15 to 18). It never reads a descriptor. Portable: no Node import.
+// One virtio-blk device, inline: the caller's thread runs the engine and the back end. What the guest sees is decided
+// by the engine; this file carries calls in, IO out and interrupts up, for synchronous and asynchronous back ends
+// alike (device rules 4, 6, 7, 15 to 18). It never reads a descriptor. Portable: no Node import.
 //
-// A drain is plan -> IO -> complete... -> publish. Calls that arrive while one runs (a back end or an interrupt handler
-// that touches the device) are remembered and served after it, so the engine is never entered twice.
+// A drain is plan -> IO -> complete... -> publish. Calls that arrive while one runs (a back end or an interrupt
+// handler that touches the device) are remembered and served after it, so the engine is never entered twice.
 
 import * as abi from '../../assembly/abi.ts'
 import { VIRTIO_MMIO_CONFIG } from '../../assembly/spec.ts'
@@ -78,8 +78,8 @@ export class VirtioBlk {
   // The register window ------------------------------------------------------------------------------------
 
   /**
-   * Reads `width` bytes (1, 2, 4 or 8) at `offset` of the window, as an unsigned number (4.2.2, rule 1). Eight bytes are
-   * two words of config space; of registers, like every width but four, all ones.
+   * Reads `width` bytes (1, 2, 4 or 8) at `offset` of the window, as an unsigned number (4.2.2, rule 1). Eight bytes
+   * are two words of config space; of registers, like every width but four, all ones.
    */
   mmioRead(offset: number, width: number): number {
     if (offset >>> 0 !== offset) return 0
@@ -95,8 +95,8 @@ export class VirtioBlk {
   }
 
   /**
-   * Writes `value`, 32 bits, to the window; what is no u32 (or its signed twin) is dropped. A QueueNotify drains the queue
-   * before it returns, as far as the back end is synchronous.
+   * Writes `value`, 32 bits, to the window; what is no u32 (or its signed twin) is dropped. A QueueNotify drains the
+   * queue before it returns, as far as the back end is synchronous.
    */
   mmioWrite(offset: number, width: number, value: number): void {
     if (this.#closed || offset >>> 0 !== offset || (value >>> 0 !== value && (value | 0) !== value)) return
@@ -220,13 +220,13 @@ export class VirtioBlk {
   #execute(queue: number, slot: number): number | Promise<number> {
     const words = this.#state.words
     const index = slot & ((1 << abi.SLOT_QUEUE_SHIFT) - 1)
-    const record = (this.#state.queueWord(queue, abi.QUEUE_RECORDS) + index * abi.REQ_BYTES) >>> 2
-    const word = (field: number): number => words[record + (field >>> 2)] as number
+    const record = this.#state.record(queue, index)
+    const word = (field: number): number => words[(record + field) >>> 2] as number
     const op = word(abi.REQ_OP)
     if (op === abi.REQ_OP_FLUSH) return flush(this.#backend)
     const offset = (word(abi.REQ_SECTOR_HIGH) * 2 ** 32 + word(abi.REQ_SECTOR_LOW)) * 512
     const bytes = word(abi.REQ_DATA_BYTES)
-    const segments = this.#segments(word(abi.REQ_SEGMENTS_PTR), word(abi.REQ_SEGMENTS))
+    const segments = this.#segments(record + abi.REQ_SEGMENT_LIST, word(abi.REQ_SEGMENTS))
     const isRead = op === abi.REQ_OP_READ
     if (this.#backend.inPlace === true) {
       const done = isRead ? read(this.#backend, offset, segments, bytes) : write(this.#backend, offset, segments, bytes)
@@ -371,7 +371,10 @@ export class VirtioBlk {
     if (this.#engine.fail(this.#state.ptr, 1) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
   }
 
-  /** An engine call from outside the register window. Returns EFFECT_* bits of which only the interrupt is of interest. */
+  /**
+   * An engine call from outside the register window. Returns EFFECT_* bits of which only the interrupt is of
+   * interest.
+   */
   #control(call: () => number): void {
     try {
       if (call() & abi.EFFECT_INTERRUPT) this.#onInterrupt()

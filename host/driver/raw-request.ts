@@ -19,10 +19,10 @@ import type { Address } from './types.ts'
 /** what writable bytes hold before the device writes them; no status of the standard */
 export const WRITABLE_SENTINEL = 0xe5
 /** what readable bytes hold past the end of header and data */
-export const READABLE_SENTINEL = 0x5a
+const READABLE_SENTINEL = 0x5a
 /** what the bytes before and after each piece hold */
-export const GUARD_SENTINEL = 0xc3
-export const GUARD_BYTES = 16
+const GUARD_SENTINEL = 0xc3
+const GUARD_BYTES = 16
 
 /** One descriptor of a layout: so many bytes of the readable or the writable stream. */
 export interface Piece {
@@ -183,7 +183,7 @@ export class RawRequest {
 }
 
 /** The 16 bytes of a request header (5.2.6). */
-export function requestHeader(type: number, sector: number | bigint = 0, reserved = 0): Uint8Array {
+function requestHeader(type: number, sector: number | bigint = 0, reserved = 0): Uint8Array {
   const header = new DataView(new ArrayBuffer(VIRTIO_BLK_REQ_HEADER_BYTES))
   header.setUint32(VIRTIO_BLK_REQ_TYPE, type, true)
   header.setUint32(VIRTIO_BLK_REQ_TYPE + 4, reserved, true)

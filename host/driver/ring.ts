@@ -91,7 +91,7 @@ export function placeRing(base: number, size: number): RingPlace {
 }
 
 /** Writes one descriptor at byte `at` of a view: in the table of a ring, or in an indirect table. */
-export function writeDescriptor(view: DataView, at: number, buffer: Buffer, flags: number, next: number): void {
+function writeDescriptor(view: DataView, at: number, buffer: Buffer, flags: number, next: number): void {
   view.setUint32(at + VIRTQ_DESC_ADDR, buffer.gpa % 2 ** 32, true)
   view.setUint32(at + VIRTQ_DESC_ADDR + 4, Math.floor(buffer.gpa / 2 ** 32), true)
   view.setUint32(at + VIRTQ_DESC_LEN, buffer.bytes, true)

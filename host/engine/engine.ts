@@ -1,5 +1,6 @@
-// Loads a flavour of the engine and types its exports; the meaning of every call is in assembly/index.ts. One instance
-// per memory serves any number of devices: all state is behind the pointer that each call takes first. Portable.
+// Loads a flavour of the engine and types its exports; the meaning of every call is in assembly/index.ts. One
+// instance per memory serves any number of devices: all state is behind the pointer that each call takes first.
+// Portable.
 
 import { ABI_VERSION } from '../../assembly/abi.ts'
 import shared from '../../build/engine.shared.wasm'

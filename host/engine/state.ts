@@ -1,5 +1,5 @@
-// The host's view on a device's state block: the configuration record it writes before init(), the request records that
-// plan() fills, and the counters. Offsets are abi.ts's. Guest RAM is never touched here. Portable.
+// The host's view on a device's state block: the configuration record it writes before init(), the request records
+// that plan() fills, and the counters. Offsets are abi.ts's. Guest RAM is never touched here. Portable.
 
 import * as abi from '../../assembly/abi.ts'
 
@@ -148,6 +148,13 @@ export class EngineState {
   /** A u32 field (QUEUE_*) of a queue block. */
   queueWord(queue: number, field: number): number {
     return this.words[(this.#queue(queue) + field) >>> 2] as number
+  }
+
+  /** Offset of a slot's request record, which its segment list follows. */
+  record(queue: number, index: number): number {
+    return (
+      this.queueWord(queue, abi.QUEUE_RECORDS) + index * (this.words[(this.ptr + abi.STATE_SLOT_BYTES) >>> 2] as number)
+    )
   }
 
   /** How long the stalled queue waits for tokens, 1..1e9 ns. */

@@ -125,7 +125,9 @@ export class IoVector {
     this.address = addressOf(this.#words.buffer)
   }
 
-  /** Entry `index` becomes the `bytes` bytes at `address`. An index past the capacity is ignored, as typed arrays do. */
+  /**
+   * Entry `index` becomes the `bytes` bytes at `address`. An index past the capacity is ignored, as typed arrays do.
+   */
   set(index: number, address: number, bytes: number): void {
     const words = this.#words
     const at = index * 4

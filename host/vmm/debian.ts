@@ -1,7 +1,7 @@
 // The files of the Linux guest: kernel, firmware and a base initramfs, made once of Debian packages and kept in the
-// user's cache folder, never in the repository. A filled cache needs neither apt nor a network. Every step happens in a
-// temporary folder that is renamed when it is complete, so an interrupted run leaves nothing half-made and two runs at a
-// time do not disturb each other. Node only. How the guest is booted is in linux-boot.ts.
+// user's cache folder, never in the repository. A filled cache needs neither apt nor a network. Every step happens in
+// a temporary folder that is renamed when it is complete, so an interrupted run leaves nothing half-made and two runs
+// at a time do not disturb each other. Node only. How the guest is booted is in linux-boot.ts.
 
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'

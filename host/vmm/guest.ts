@@ -1,8 +1,8 @@
 // The guest's first program and what it says to the host. Every boot gets an archive of its own on top of the base
-// initramfs: /init, and /script if one is to be run. /init loads the kernel modules, mounts the usual file systems and
-// prints a marker; then it runs the script, or a shell on the serial console; then it prints a second marker with the
-// exit status and powers off. Both markers carry a token that is new in every boot, so neither a script nor a file on
-// the disk can print one by accident. Portable. It knows nothing of machines: bytes in, bytes out.
+// initramfs: /init, and /script if one is to be run. /init loads the kernel modules, mounts the usual file systems
+// and prints a marker; then it runs the script, or a shell on the serial console; then it prints a second marker with
+// the exit status and powers off. Both markers carry a token that is new in every boot, so neither a script nor a
+// file on the disk can print one by accident. Portable. It knows nothing of machines: bytes in, bytes out.
 
 import { type CpioEntry, cpio } from './initramfs.ts'
 

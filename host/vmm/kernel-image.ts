@@ -1,7 +1,7 @@
 // Linux kernel images for x86: finds the compressed kernel inside a bzImage, and makes an image that boots the
-// already decompressed kernel instead. An emulated processor needs four seconds to unpack the kernel, the host a third
-// of one, once. The boot protocol is otherwise unchanged: the real-mode part of the same image runs,
-// asks the firmware for the memory map, enters protected mode at 1 MiB; there a stub of eleven bytes jumps to the kernel.
+// already decompressed kernel instead. An emulated processor needs four seconds to unpack the kernel, the host a
+// third of one, once. The boot protocol is otherwise unchanged: the real-mode part of the same image runs, asks the
+// firmware for the memory map, enters protected mode at 1 MiB; there a stub of eleven bytes jumps to the kernel.
 // Linux: Documentation/arch/x86/boot.rst. Portable; decompressing is left to the caller.
 
 import { type ElfSegment, loadableSegments } from './elf.ts'

@@ -1,6 +1,7 @@
-// Boots Debian's Linux in the v86 machine with one disk, and runs a script in it or gives it a terminal. This is the one
-// way in for commands, tests and the page: kernel options, initramfs and the protocol of guest.ts come together here.
-// Portable: the images (debian.ts) and v86 (v86-node.ts) are handed in. The disk belongs to the caller, who closes it.
+// Boots Debian's Linux in the v86 machine with one disk, and runs a script in it or gives it a terminal. This is the
+// one way in for commands, tests and the page: kernel options, initramfs and the protocol of guest.ts come together
+// here. Portable: the images (debian.ts) and v86 (v86-node.ts) are handed in. The disk belongs to the caller, who
+// closes it.
 //
 // The kernel options are chosen for a quick start, see KERNEL_OPTIONS; none concerns the block layer or virtio.
 
@@ -85,11 +86,11 @@ const SKIPPED_INITCALLS = [
 ]
 
 /**
- * Measured in instructions from power-on to power-off, which other work on the machine does not disturb: 4,180 million
- * with the first three options, 490 without crypto self-tests, 355 without the initcalls above and audit, 288 with all.
- * (18 s, 11 s and 5 s of real time between the worst and the best, the compressed kernel included.) Beside the options:
- * a compressed kernel costs 2,300 million more, module signatures 170 to 340, a gzip initramfs 160, an lz4 one 37;
- * twice the memory costs nothing. The firmware needs 0.1 s.
+ * Measured in instructions from power-on to power-off, which other work on the machine does not disturb: 4,180
+ * million with the first three options, 490 without crypto self-tests, 355 without the initcalls above and audit, 288
+ * with all. (18 s, 11 s and 5 s of real time between the worst and the best, the compressed kernel included.) Beside
+ * the options: a compressed kernel costs 2,300 million more, module signatures 170 to 340, a gzip initramfs 160, an
+ * lz4 one 37; twice the memory costs nothing. The firmware needs 0.1 s.
  */
 export const KERNEL_OPTIONS: readonly string[] = [
   'console=ttyS0',

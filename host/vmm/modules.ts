@@ -1,6 +1,6 @@
 // Which kernel module files a guest needs, in the order in which to load them. Debian's kernel packages carry no
-// modules.dep (depmod makes it when a package is installed), so the dependencies come from where depmod takes them: the
-// .modinfo section of each file. Symbol tables, aliases and soft dependencies are not followed. Portable.
+// modules.dep (depmod makes it when a package is installed), so the dependencies come from where depmod takes them:
+// the .modinfo section of each file. Symbol tables, aliases and soft dependencies are not followed. Portable.
 
 import { moduleInfo } from './elf.ts'
 
@@ -46,8 +46,8 @@ export function resolveModules(names: readonly string[], tree: ModuleTree): Kern
 }
 
 /**
- * The module without its appended signature: hashing the modules is a third of all the work of a boot. The package that
- * the file comes from was verified; Debian's kernel loads unsigned modules and marks itself tainted.
+ * The module without its appended signature: hashing the modules is a third of all the work of a boot. The package
+ * that the file comes from was verified; Debian's kernel loads unsigned modules and marks itself tainted.
  */
 export function withoutSignature(module: Uint8Array): Uint8Array {
   const mark = new TextEncoder().encode(SIGNATURE_MARK)

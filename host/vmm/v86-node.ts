@@ -1,6 +1,6 @@
 // Loads v86 in Node. The package is an optional peer dependency: only who boots guests in software needs it, so it is
-// imported when asked for and its absence is one line with the remedy. A page loads v86 in its own way and does not use
-// this file.
+// imported when asked for and its absence is one line with the remedy. A page loads v86 in its own way and does not
+// use this file.
 
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'

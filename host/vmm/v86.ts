@@ -233,8 +233,8 @@ async function load(options: V86MachineOptions): Promise<V86Emulator> {
  * firmware's copy, which the guest's processor can write too, and bytes hidden behind the VGA window, which nothing
  * reads: a guest that points a disk request there harms itself at most.
  *
- * State comes from the allocator inside v86's module. (Its `allocate_memory` is not one: it makes guest RAM, and a second
- * call moves the machine to a new, empty one.)
+ * State comes from the allocator inside v86's module. (Its `allocate_memory` is not one: it makes guest RAM, and a
+ * second call moves the machine to a new, empty one.)
  */
 function adoptMemory(cpu: V86Cpu): GuestMemory {
   const memory = cpu.wasm_memory

@@ -1,7 +1,7 @@
-// What a request costs in the engine alone: plan + complete + publish with no IO behind it, the driver's refill of the
-// available ring included. Ring of 256, EVENT_IDX on, direct chains, 4 KiB buffers in random order; 20 trials of about
-// 50 ms, median and minimum. Beside it the same rules as a plain TypeScript device, and with `--native FILE.c` a C
-// program (built with gcc -O3) that prints `impl,layout,mode,chains,segs,median,min,trials`.
+// What a request costs in the engine alone: plan + complete + publish with no IO behind it, the driver's refill of
+// the available ring included. Ring of 256, EVENT_IDX on, direct chains, 4 KiB buffers in random order; 20 trials of
+// about 50 ms, median and minimum. Beside it the same rules as a plain TypeScript device, and with `--native FILE.c`
+// a C program (built with gcc -O3) that prints `impl,layout,mode,chains,segs,median,min,trials`.
 //
 // Ratios between rows of one run are meaningful; absolute figures from different machines or days are not.
 
@@ -119,7 +119,10 @@ function nativeRows(source: string): Row[] {
   }
 }
 
-/** What is measured, by the name of its row. Each runs in a process of its own: call sites stay monomorphic, as in a host. */
+/**
+ * What is measured, by the name of its row. Each runs in a process of its own: call sites stay monomorphic, as in a
+ * host.
+ */
 const SUBJECTS: Record<string, (layout: Layout) => Promise<Batch>> = {
   'refill alone': async (layout) => {
     const guest = new BenchGuest(new Uint8Array(RAM_BYTES), layout)

@@ -1,6 +1,6 @@
-// The same file behind a whole device, for test/bench/file.ts: a driver's ring -> VirtioBlk -> FileBackend. Batches of
-// reads from BenchGuest, one kick each; and the reads that the back end then sees, to be done without a device, so that
-// the difference is what the device costs. Also VirtioBlkDriver with one request at a time.
+// The same file behind a whole device, for test/bench/file.ts: a driver's ring -> VirtioBlk -> FileBackend. Batches
+// of reads from BenchGuest, one kick each; and the reads that the back end then sees, to be done without a device, so
+// that the difference is what the device costs. Also VirtioBlkDriver with one request at a time.
 //
 // Makes the contestants and counts their crossings into the engine; measures and prints nothing.
 

@@ -2,8 +2,8 @@
 // fs.readSync and friends. The file is in /dev/shm, so this is the cost of the way there, not of a disk.
 //
 // Counting is done in child processes, so that what is timed is what ships: one counts what koffi is asked for (see
-// koffi-counter.ts), two run under strace, of which only the difference counts. Prints tables, asserts nothing: a slow
-// machine is not a failure.
+// koffi-counter.ts), two run under strace, of which only the difference counts. Prints tables, asserts nothing: a
+// slow machine is not a failure.
 
 import { spawnSync } from 'node:child_process'
 import * as fs from 'node:fs'

@@ -1,7 +1,7 @@
 // From descriptors to a decision, for the plain TypeScript device (typescript-device.ts): guest RAM as one buffer and
-// its regions, the walk along a chain, and the verdict about the request in it. All checks of the contract, no BigInt:
-// a guest address is a double, exact below 2^53 where all RAM is, and never rounded down to it from above. Requests are
-// reused; nothing is allocated per request.
+// its regions, the walk along a chain, and the verdict about the request in it. All checks of the contract, no
+// BigInt: a guest address is a double, exact below 2^53 where all RAM is, and never rounded down to it from above.
+// Requests are reused; nothing is allocated per request.
 
 import * as spec from '../../assembly/spec.ts'
 

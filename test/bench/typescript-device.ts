@@ -1,7 +1,7 @@
 // The yardstick: a virtio-blk device of the same contract and core features in plain TypeScript over typed arrays, as
-// one would write it without WebAssembly, with the engine's surface: plan, complete, publish. No check is left out, and
-// random.test.ts holds it to the model like the real device. Queue state is in objects, requests are pooled, and no
-// BigInt is on the path of a request unless a throttle is set (its buckets are the model's).
+// one would write it without WebAssembly, with the engine's surface: plan, complete, publish. No check is left out,
+// and random.test.ts holds it to the model like the real device. Queue state is in objects, requests are pooled, and
+// no BigInt is on the path of a request unless a throttle is set (its buckets are the model's).
 //
 // It does no IO: who calls plan moves the data of the planned requests and says how much in complete. One queue.
 // Counters are doubles, exact up to 2^53. Chains are in typescript-chain.ts, registers in typescript-transport.ts.

@@ -1,6 +1,6 @@
-// The register window of the plain TypeScript device (typescript-device.ts): status machine, features, queue set-up and
-// config space of the contract, without BigInt. Off the hot path: a drain only looks at `isLive`, `eventIdx` and the
-// queue's addresses. Register widths are the caller's affair: every access here is one of 4 bytes.
+// The register window of the plain TypeScript device (typescript-device.ts): status machine, features, queue set-up
+// and config space of the contract, without BigInt. Off the hot path: a drain only looks at `isLive`, `eventIdx` and
+// the queue's addresses. Register widths are the caller's affair: every access here is one of 4 bytes.
 
 import * as spec from '../../assembly/spec.ts'
 import type { Limits, Ram } from './typescript-chain.ts'

@@ -1,6 +1,6 @@
-// The command line as a user meets it: each test runs build/vblk.js in a process of its own. Bad input gets one line that
-// names the cause and the remedy, exit status 2, no stack trace and no half-made file. The one test that boots Linux
-// needs Debian's packages and says so when it cannot have them.
+// The command line as a user meets it: each test runs build/vblk.js in a process of its own. Bad input gets one line
+// that names the cause and the remedy, exit status 2, no stack trace and no half-made file. The one test that boots
+// Linux needs Debian's packages and says so when it cannot have them.
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'

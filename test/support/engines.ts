@@ -1,5 +1,5 @@
-// The engine's flavours, for tests that run against each: release and shared as they are shipped, debug from build/ with
-// AssemblyScript's own loader, whose abort() prints message, file and line.
+// The engine's flavours, for tests that run against each: release and shared as they are shipped, debug from build/
+// with AssemblyScript's own loader, whose abort() prints message, file and line.
 
 import { readFileSync } from 'node:fs'
 import { instantiate } from '@assemblyscript/loader'

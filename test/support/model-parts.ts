@@ -131,7 +131,7 @@ export class Bucket {
     const earned = elapsed * this.#rate + this.#fraction
     this.#balance += earned / SECOND
     this.#fraction = earned % SECOND
-    if (this.#balance < this.#capacity) return
+    if (this.#balance <= this.#capacity) return
     this.#balance = this.#capacity
     this.#fraction = 0n
   }

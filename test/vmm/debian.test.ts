@@ -1,6 +1,6 @@
 // Fetching the guest's files: what happens without apt, without a network, without the package, and with a filled
-// cache. Programs called apt-get, apt-cache and dpkg-deb are shell scripts here; the real ones run in linux.test.ts if
-// the cache is empty.
+// cache. Programs called apt-get, apt-cache and dpkg-deb are shell scripts here; the real ones run in linux.test.ts
+// if the cache is empty.
 
 import { chmod, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,5 @@
-// How a boot is put together and how it ends, with an emulator that runs nothing: the test prints on the serial port what
-// a guest would. Real boots are in linux.test.ts.
+// How a boot is put together and how it ends, with an emulator that runs nothing: the test prints on the serial port
+// what a guest would. Real boots are in linux.test.ts.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -1,6 +1,7 @@
-// Debian's Linux, booted twice in v86 over a VirtioBlk: once with a writable disk and a script, once with the same disk
-// read-only and a terminal. Each boot is made by the first test that needs it; the others look at what it left. Needs
-// the guest's files (fetched with apt if the cache has none) and v86; without them the file says so and has no tests.
+// Debian's Linux, booted twice in v86 over a VirtioBlk: once with a writable disk and a script, once with the same
+// disk read-only and a terminal. Each boot is made by the first test that needs it; the others look at what it left.
+// Needs the guest's files (fetched with apt if the cache has none) and v86; without them the file says so and has no
+// tests.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -227,7 +227,8 @@ export function publish(statePtr: u32, queueIndex: u32): u32 {
   const state = changetype<State>(statePtr)
   if (queueIndex >= state.queues) return 0
   const queue = queueAt(state, queueIndex)
-  return queue.ready !== 0 ? virtqueue.publishUsed(state, queue) : 0
+  // After a trap the records cannot be trusted until the reset.
+  return queue.ready !== 0 && state.damaged === 0 ? virtqueue.publishUsed(state, queue) : 0
 }
 
 // Control --------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ import { countLater } from './counters.ts'
 import { Queue, queueAt, Request, Segment, State } from './layout.ts'
 import { copyOut, storeByte, zero } from './memory.ts'
 import {
+  VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
@@ -66,7 +67,8 @@ export function classify(state: State, request: Request): i32 {
   const dataIn = request.dataIn
   const dataOut = request.dataOut
   const bytes = dataIn + dataOut
-  if (type === VIRTIO_BLK_T_FLUSH) {
+  const flushes = ((state.deviceFeatures >> VIRTIO_BLK_F_FLUSH) & 1) !== 0
+  if (type === VIRTIO_BLK_T_FLUSH && flushes) {
     if (bytes !== 0) return REQUEST_FAULT_FLUSH_DATA
     return state.readOnly !== 0 ? VERDICT_FLUSH_NOTHING : VERDICT_FLUSH
   }

@@ -6,7 +6,7 @@
 // handler that touches the device) are remembered and served after it, so the engine is never entered twice.
 
 import * as abi from '../../assembly/abi.ts'
-import { VIRTIO_MMIO_CONFIG } from '../../assembly/spec.ts'
+import { VIRTIO_CONFIG_S_NEEDS_RESET, VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import type { BlockBackend } from '../backend/types.ts'
 import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
 import { type Counters, EngineState } from '../engine/state.ts'
@@ -19,6 +19,15 @@ import { FAILED, flush, isPromise, read, write } from './transfer.ts'
 export type PollResult = 'idle' | 'more' | { stalledNanos: number }
 
 const nowNanos = (): number => performance.now() * 1e6
+
+/** A private buffer, or nothing if the host has no room for it: then the request fails and the device lives. */
+function allocate(bytes: number): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return new Uint8Array(bytes)
+  } catch {
+    return undefined
+  }
+}
 
 export class VirtioBlk {
   readonly #engine: EngineExports
@@ -144,14 +153,16 @@ export class VirtioBlk {
     try {
       // A queue that is wanted again while it is drained gets its second drain from the timer: a guest that keeps
       // adding chains cannot keep this call from returning (rule 17).
-      const round = [...this.#wanted]
-      this.#wanted.clear()
-      for (const queue of round) if (this.#drain(queue)) more.push(queue)
+      for (const queue of [...this.#wanted]) {
+        this.#wanted.delete(queue)
+        if (this.#drain(queue)) more.push(queue)
+      }
     } finally {
+      // Also when an interrupt handler throws: no wake-up is lost with it.
       this.#draining = false
+      for (const queue of more) this.#wanted.add(queue)
+      this.#arm()
     }
-    for (const queue of more) this.#wanted.add(queue)
-    this.#arm()
     return this.#wanted.size > 0
   }
 
@@ -160,28 +171,34 @@ export class VirtioBlk {
     const engine = this.#engine
     const { ptr } = this.#state
     const stands = this.#standing(queue)
-    let end: number
-    let published: number
+    let end: number = abi.PLAN_DEAD
+    let published = 0
     try {
       const now = this.#clock()
       const planned = engine.plan(ptr, queue, now, this.#queueSizeMax)
       end = planned >>> abi.PLAN_END_SHIFT
       this.#stalledUntil[queue] = end === abi.PLAN_STALLED ? now + this.#state.stallNanos(queue) : 0
+      if (end === abi.PLAN_DEAD) return false
       const count = planned & abi.PLAN_COUNT_MASK
       if (count > 0) this.#submit(queue, count, stands)
-      if (!stands()) return false
-      published = engine.publish(ptr, queue)
+      if (stands()) published = engine.publish(ptr, queue)
     } catch (error) {
-      this.#trapped(error)
+      this.#trapped(error, end === abi.PLAN_POISONED)
       return false
     }
-    if (end === abi.PLAN_POISONED) {
-      this.#onFailure(`virtio-blk: queue ${queue} is poisoned (ring fault ${this.#state.fault}), the guest must reset`)
-      this.#onInterrupt()
-    }
+    if (end === abi.PLAN_POISONED) this.#poisoned(queue)
+    if (!stands()) return false
     if (published & abi.PUBLISH_INTERRUPT) this.#onInterrupt()
     if (end === abi.PLAN_STALLED || end === abi.PLAN_BUSY) return false
     return end === abi.PLAN_MORE || (published & abi.PUBLISH_MORE) !== 0
+  }
+
+  /** Rule 7, for a ring fault: the guest is told, unless it has reset the device from inside this drain. */
+  #poisoned(queue: number): void {
+    const status = this.#engine.mmioRead(this.#state.ptr, VIRTIO_MMIO_STATUS, 4)
+    if (this.#closed || (status & VIRTIO_CONFIG_S_NEEDS_RESET) === 0) return
+    this.#onFailure(`virtio-blk: queue ${queue} is poisoned (ring fault ${this.#state.fault}), the guest must reset`)
+    this.#onInterrupt()
   }
 
   /** Tells, later, whether what is planned for the queue now still has a guest: no reset, stop, trap or close since. */
@@ -199,7 +216,7 @@ export class VirtioBlk {
     for (const slot of slots) {
       // Reset from inside a back end: what was planned before must not touch anything, only free its slot.
       if (stands()) this.#start(queue, slot)
-      else this.#engine.complete(this.#state.ptr, slot, FAILED)
+      else if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, FAILED)
     }
   }
 
@@ -260,7 +277,8 @@ export class VirtioBlk {
 
   /** For back ends that may be late: they fill a private buffer, and guest RAM only if the request still stands. */
   #readCopy(queue: number, offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
-    const copy = new Uint8Array(bytes)
+    const copy = allocate(bytes)
+    if (copy === undefined) return FAILED
     const stands = this.#standing(queue)
     const deliver = (moved: number): number => {
       if (!stands()) return FAILED
@@ -279,7 +297,8 @@ export class VirtioBlk {
   }
 
   #writeCopy(offset: number, segments: Uint8Array[], bytes: number): number | Promise<number> {
-    const copy = new Uint8Array(bytes)
+    const copy = allocate(bytes)
+    if (copy === undefined) return FAILED
     let done = 0
     for (const segment of segments) {
       copy.set(segment, done)
@@ -363,18 +382,19 @@ export class VirtioBlk {
     this.#arm()
   }
 
-  /** Rule 7: an engine call trapped. The guest is told once; its reset brings the device back. */
-  #trapped(error: unknown): void {
+  /**
+   * Rule 7: an engine call trapped. The guest is told once, which a ring fault in the same drain has left to us; its
+   * reset brings the device back.
+   */
+  #trapped(error: unknown, poisoned = false): void {
     this.#traps++
     this.#forget()
     this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
-    if (this.#engine.fail(this.#state.ptr, 1) & abi.EFFECT_INTERRUPT) this.#onInterrupt()
+    const effects = this.#engine.fail(this.#state.ptr, 1)
+    if (poisoned || effects & abi.EFFECT_INTERRUPT) this.#onInterrupt()
   }
 
-  /**
-   * An engine call from outside the register window. Returns EFFECT_* bits of which only the interrupt is of
-   * interest.
-   */
+  /** An engine call from outside the register window; of its EFFECT_* bits only the interrupt matters. */
   #control(call: () => number): void {
     try {
       if (call() & abi.EFFECT_INTERRUPT) this.#onInterrupt()

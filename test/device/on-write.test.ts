@@ -1,5 +1,5 @@
-// What a machine that compiles guest code needs to know: GuestMemory.onWrite is told of every buffer that a read fills,
-// in place or through a private copy, zero-filled ends included, and of nothing that a write sends.
+// What a machine that compiles guest code needs to know: GuestMemory.onWrite is told of every buffer that a read
+// fills, in place or through a private copy, zero-filled ends included, and of nothing that a write sends.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

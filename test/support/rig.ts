@@ -356,8 +356,8 @@ export class Rig {
   }
 
   /**
-   * In which order the requests of one drain come back is the device's choice. If the other device's new used elements
-   * are the model's in another order, the model's ring takes that order.
+   * In which order the requests of one drain come back is the device's choice. If the other device's new used
+   * elements are the model's in another order, the model's ring takes that order.
    */
   #adoptUsedOrder(from: number, to: number): void {
     const [mine, others] = this.#sides.map(({ ram }) => {

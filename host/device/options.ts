@@ -44,8 +44,8 @@ export interface VirtioBlkOptions {
   features?: 'core' | 'full' | readonly FeatureName[]
   throttle?: ThrottleOptions
   /**
-   * Monotonic time in nanoseconds. Default: performance.now(). A disk with a clock of its own sets no timer for a stall:
-   * its owner calls poll(), which is how tests make time.
+   * Monotonic time in nanoseconds. Default: performance.now(). A disk with a clock of its own sets no timer for a
+   * stall: its owner calls poll(), which is how tests make time.
    */
   clock?: () => number
   /** Called when the interrupt is raised; production does write(irqfd). */

@@ -24,29 +24,28 @@ export interface EngineExports {
 /** Makes an engine over a memory: the hook through which tests run other flavours. */
 export type EngineLoader = (memory: WebAssembly.Memory) => EngineExports | Promise<EngineExports>
 
-const modules = new Map<Uint8Array<ArrayBuffer>, Promise<WebAssembly.Module>>()
+const modules = new Map<Uint8Array<ArrayBuffer>, WebAssembly.Module>()
+const engines = new WeakMap<WebAssembly.Memory, EngineExports>()
 
-const engines = new WeakMap<WebAssembly.Memory, Promise<EngineExports>>()
-
-/** The flavour that links to the memory: `shared` for a shared one, `release` otherwise. One instance per memory. */
+/**
+ * The flavour that links to the memory: `shared` for a shared one, `release` otherwise. One instance per memory.
+ * Compiled on the calling thread on purpose: it takes a millisecond, and Node 20 can wait for ever when compiling in
+ * the background is all that keeps its event loop busy (its main thread waits for the compiler, a compiler thread for
+ * the garbage collection that only the main thread can do).
+ */
 export const loadEngine: EngineLoader = (memory) => {
   let engine = engines.get(memory)
   if (engine === undefined) {
-    engine = instantiate(memory)
+    const bytes = memory.buffer instanceof ArrayBuffer ? release : shared
+    let module = modules.get(bytes)
+    if (module === undefined) {
+      module = new WebAssembly.Module(bytes)
+      modules.set(bytes, module)
+    }
+    engine = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as EngineExports
     engines.set(memory, engine)
   }
   return engine
-}
-
-async function instantiate(memory: WebAssembly.Memory): Promise<EngineExports> {
-  const bytes = memory.buffer instanceof ArrayBuffer ? release : shared
-  let module = modules.get(bytes)
-  if (module === undefined) {
-    module = WebAssembly.compile(bytes)
-    modules.set(bytes, module)
-  }
-  const instance = await WebAssembly.instantiate(await module, { env: { memory } })
-  return instance.exports as unknown as EngineExports
 }
 
 /** Refuses an engine built for another state block. */

@@ -199,7 +199,8 @@ export class V86Machine {
 async function load(options: V86MachineOptions): Promise<V86Emulator> {
   const { V86, wasm } = options.runtime
   const settings: V86Settings = {
-    wasm_fn: async (imports) => (await WebAssembly.instantiate(wasm, imports)).instance.exports,
+    // On the calling thread, for the reason given in engine.ts.
+    wasm_fn: async (imports) => new WebAssembly.Instance(new WebAssembly.Module(wasm), imports).exports,
     memory_size: options.memoryBytes,
     vga_memory_size: VGA_BYTES,
     bios: { buffer: exactBuffer(options.bios) },

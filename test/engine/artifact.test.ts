@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { instantiate } from '@assemblyscript/loader'
+import { instantiateSync } from '@assemblyscript/loader'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ABI_VERSION } from '../../assembly/abi.ts'
@@ -81,11 +81,11 @@ test('release and shared: outside the import section -> equal', () => {
   assert.equal(rest(shared), rest(release))
 })
 
-test('release: links to a memory with and without a maximum, not to a shared one', async () => {
-  const module = await WebAssembly.compile(readFileSync('build/engine.wasm'))
+test('release: links to a memory with and without a maximum, not to a shared one', () => {
+  const module = new WebAssembly.Module(readFileSync('build/engine.wasm'))
   for (const descriptor of [{ initial: 0 }, { initial: 1, maximum: 7 }]) {
     const memory = new WebAssembly.Memory(descriptor)
-    const { exports } = await WebAssembly.instantiate(module, { env: { memory } })
+    const { exports } = new WebAssembly.Instance(module, { env: { memory } })
     assert.is((exports.abiVersion as () => number)(), ABI_VERSION)
     assert.ok(new Uint8Array(memory.buffer).every((byte) => byte === 0))
   }
@@ -93,9 +93,9 @@ test('release: links to a memory with and without a maximum, not to a shared one
   assert.throws(() => new WebAssembly.Instance(module, { env: { memory } }), /shared/)
 })
 
-test('debug: the loader of AssemblyScript -> instantiates it, with the same exports', async () => {
+test('debug: the loader of AssemblyScript -> instantiates it, with the same exports', () => {
   const memory = new WebAssembly.Memory({ initial: 64 })
-  const { exports } = await instantiate(readFileSync('build/engine.debug.wasm'), { env: { memory } })
+  const { exports } = instantiateSync(readFileSync('build/engine.debug.wasm'), { env: { memory } })
   assert.is((exports as unknown as { abiVersion(): number }).abiVersion(), ABI_VERSION)
   const functions = Object.fromEntries(
     Object.entries(debug.exports()).filter(([name, signature]) => name in EXPORTS || signature !== 'global'),

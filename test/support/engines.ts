@@ -2,7 +2,7 @@
 // with AssemblyScript's own loader, whose abort() prints message, file and line.
 
 import { readFileSync } from 'node:fs'
-import { instantiate } from '@assemblyscript/loader'
+import { instantiateSync } from '@assemblyscript/loader'
 import { type CreateOptions, GuestMemory } from '../../host/device/guest-memory.ts'
 import { type EngineExports, type EngineLoader, loadEngine } from '../../host/engine/engine.ts'
 
@@ -14,8 +14,8 @@ export interface Flavour {
 
 const debugModule = new WebAssembly.Module(readFileSync('build/engine.debug.wasm'))
 
-const loadDebug: EngineLoader = async (memory) => {
-  const { exports } = await instantiate(debugModule, { env: { memory } })
+const loadDebug: EngineLoader = (memory) => {
+  const { exports } = instantiateSync(debugModule, { env: { memory } })
   return exports as unknown as EngineExports
 }
 

@@ -91,6 +91,14 @@ test('assembly: loads and stores of raw addresses are in memory.ts only', () => 
   )
 })
 
+test('host, test: modules are compiled on the calling thread (Node 20 can wait for ever for a background thread)', () => {
+  const others = new Map([...code].filter(([file]) => !file.startsWith('assembly/')))
+  none(
+    lines(others, (line) => /\bWebAssembly\s*\.\s*(compile|instantiate)\w*\s*\(/.test(line)),
+    'use new WebAssembly.Module and new WebAssembly.Instance:',
+  )
+})
+
 test('assembly: nothing is allocated, no non-null assertions', () => {
   none(
     lines(engine, (line) => /\bnew\s+\w/.test(line)),

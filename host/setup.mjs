@@ -33,7 +33,7 @@ if (!isInstalled()) {
   process.stderr.write('setup: installing npm packages (npm ci) ...\n')
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: 'inherit' })
   if (npm.error) fail(`npm cannot be run (${npm.error.message}); it comes with Node: https://nodejs.org`)
-  if (npm.status !== 0) fail('npm ci failed: is the npm registry reachable? (npm config get registry)')
+  if (npm.status !== 0) fail('npm ci failed, for the reason above; it needs the npm registry (npm config get registry)')
 }
 
 const build = spawnSync(process.execPath, [join(root, 'host/build.mjs'), ...process.argv.slice(2)], {

@@ -1,4 +1,4 @@
-// The engine's exports (ARCHITECTURE: "The engine's surface"). The state pointer comes first in every one; results
+// The engine's exports (the state block and all codes: abi.ts). The state pointer comes first in every one; results
 // are i32 outcomes or bits, and anything wider goes through records in the state block. The module is a pure function
 // of (memory, calls): it keeps no global, imports nothing but the memory, and never learns the time or a file.
 //

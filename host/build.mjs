@@ -74,7 +74,7 @@ async function bundle(options) {
     splitting: true,
     chunkNames: 'chunks/[name]-[hash]',
     loader: { '.wasm': 'binary' },
-    external: ['koffi', 'v86', 'uvu', 'uvu/*', 'fast-check', '@assemblyscript/loader', 'esbuild'],
+    external: ['node:*', 'koffi', 'v86', 'uvu', 'uvu/*', 'fast-check', '@assemblyscript/loader', 'esbuild'],
     absWorkingDir: root,
     logLevel: 'warning',
     ...options,
@@ -91,7 +91,8 @@ async function main() {
     await bundle({
       entryPoints: { index: 'host/index.ts', node: 'host/node.ts', vblk: 'host/cli/vblk.ts' },
       outdir: 'build',
-      platform: 'node',
+      // Browsers too: a wasm file's bytes are decoded without Node's Buffer.
+      platform: 'neutral',
     })
     await tool('typescript/bin/tsc', '-p', 'host/tsconfig.json')
   })

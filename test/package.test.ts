@@ -59,6 +59,11 @@ test('entries: a program over both -> it runs', ({ folder }) => {
   assert.is(run(process.execPath, ['program.js'], folder), '0 7 1\n0 7 1\n')
 })
 
+test('portable entry: no Buffer, as in a browser -> it loads', ({ folder }) => {
+  const program = "delete globalThis.Buffer; await import('virtio-blk-wasm')"
+  run(process.execPath, ['--input-type=module', '--eval', program], folder)
+})
+
 test('types: the same program -> no error', ({ folder }) => {
   const tsc = resolve('node_modules/typescript/bin/tsc')
   run(

@@ -7,6 +7,7 @@ import { FileBackend } from '../backend/file.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import { VirtioBlk } from '../device/virtio-blk.ts'
 import { guestAssets } from '../vmm/debian.ts'
+import { isBzImage } from '../vmm/kernel-image.ts'
 import { LinuxGuest, type LinuxImages, type LinuxResult } from '../vmm/linux-boot.ts'
 import { loadV86 } from '../vmm/v86-node.ts'
 import { countersTable } from './counters.ts'
@@ -16,13 +17,13 @@ import { attachTerminal } from './terminal.ts'
 const HELP = `Usage: vblk boot --disk FILE [OPTIONS]
 
 Boots Debian's i386 Linux in the v86 emulator with FILE as /dev/vda. Without --script the terminal is the guest's
-console; Ctrl-] leaves. The counters of the device are printed at the end.
+console: exit powers it off, Ctrl-] pulls the plug. The counters of the device are printed at the end.
 
   --disk FILE         raw image or block device; make one with: truncate -s 64M FILE
   --ro                the guest may not write to it
   --script FILE       run this shell script in the guest and exit with its status
-  --iops N            requests per second            --iops-burst N   how many may pass at once (>= --iops)
-  --bps N             data bytes per second          --bps-burst N    how many may pass at once (>= --bps)
+  --iops N            requests per second            --iops-burst N   how many may pass at once after a pause
+  --bps N             data bytes per second          --bps-burst N    (default: one second's worth)
   --memory N          guest RAM in MiB, 64 to 1024 (128)
   --append OPTIONS    more kernel options
   --accel v86         how the guest is run; v86 is the only way so far
@@ -65,7 +66,7 @@ export async function boot(args: string[]): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  if (values.disk === undefined) {
+  if (!values.disk) {
     throw new UsageError('--disk FILE is missing; make an empty disk with: truncate -s 64M disk.img')
   }
   if (values.accel !== undefined && values.accel !== 'v86') {
@@ -81,6 +82,7 @@ export async function boot(args: string[]): Promise<number> {
   try {
     const runtime = await loadV86()
     const assets = await images(own)
+    process.stderr.write('vblk boot: booting Linux, which takes some 10 seconds\n')
     return await run({ values, backend, throttle, memoryBytes, runtime, assets, script: own.script })
   } finally {
     backend.close()
@@ -123,6 +125,9 @@ async function ownFiles(values: Values): Promise<OwnFiles> {
   for (const name of ['kernel', 'initrd', 'bios'] as const) {
     const path = values[name]
     if (path !== undefined) files[name] = await read(name, path)
+  }
+  if (files.kernel && !isBzImage(files.kernel)) {
+    throw new UsageError(`--kernel ${values.kernel}: not a bzImage; give a kernel as in /boot/vmlinuz-*, for i386`)
   }
   if (values.script !== undefined) files.script = new TextDecoder().decode(await read('script', values.script))
   return files

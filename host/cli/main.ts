@@ -23,6 +23,11 @@ Usage: vblk COMMAND [OPTIONS]
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, start }
 
 export async function main(args: string[]): Promise<number> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that has seen enough (EPIPE) is no mistake; nothing can be said to it anyway.
+    if (error.code !== 'EPIPE') process.stderr.write(`vblk: standard output cannot be written: ${error.code}\n`)
+    process.exit(1)
+  })
   const [name, ...rest] = args
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     ;(name === undefined ? process.stderr : process.stdout).write(HELP)

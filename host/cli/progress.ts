@@ -49,6 +49,6 @@ export class Progress {
     const seconds = ((performance.now() - this.#since) / 1000).toFixed(1)
     const note = this.#note ? `: ${this.#note}` : ''
     const line = `${seconds.padStart(6)} s  ${this.#text}${note}`
-    stderr.write(`\r\u001b[K${line.slice(0, Math.max((stderr.columns ?? 80) - 1, 20))}`)
+    stderr.write(`\r\u001b[K${line.slice(0, Math.max((stderr.columns || 80) - 1, 20))}`)
   }
 }

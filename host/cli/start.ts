@@ -30,14 +30,23 @@ export async function start(args: string[]): Promise<number> {
   }
   const folder = mkdtempSync(join(tmpdir(), 'vblk-start-'))
   const clean = (): void => rmSync(folder, { recursive: true, force: true })
+  const stop = new AbortController()
   const interrupted = (): void => {
-    clean()
-    process.exit(130)
+    stop.abort()
+    // What is being fetched removes its half-made files meanwhile.
+    setTimeout(() => {
+      clean()
+      process.stderr.write('\nvblk start: interrupted\n')
+      process.exit(130)
+    }, 500)
   }
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
   try {
-    return await tour(join(folder, 'disk.img'))
+    return await tour(join(folder, 'disk.img'), stop.signal)
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    return await new Promise<never>(() => {})
   } finally {
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)
@@ -45,14 +54,14 @@ export async function start(args: string[]): Promise<number> {
   }
 }
 
-async function tour(path: string): Promise<number> {
+async function tour(path: string, signal: AbortSignal): Promise<number> {
   const began = performance.now()
   const progress = new Progress()
   createImage(path, DISK_BYTES)
   progress.done(`new disk: ${path}, ${bytesText(DISK_BYTES)}`)
   const backend = FileBackend.open(path)
   try {
-    const linux = await linuxOrReason(progress)
+    const linux = await linuxOrReason(progress, signal)
     const { report, device } =
       typeof linux === 'string'
         ? await tourWithDriver(backend, path, progress, linux)
@@ -68,11 +77,11 @@ async function tour(path: string): Promise<number> {
 }
 
 /** What a Linux guest needs, or in one line why it cannot be had. */
-async function linuxOrReason(progress: Progress) {
+async function linuxOrReason(progress: Progress, signal: AbortSignal) {
   try {
-    progress.start('fetching the Linux guest (Debian packages, kept in the cache)')
+    progress.start('Linux guest, from Debian')
     const runtime = await loadV86()
-    const assets = await guestAssets({ progress: (message) => progress.note(message) })
+    const assets = await guestAssets({ progress: (message) => progress.note(message), signal })
     const versions = Object.entries(assets.packages)
     const kernel = versions.find(([name]) => name.startsWith('linux-image-'))
     progress.done(`Linux guest: ${kernel?.join(' ')} and ${versions.length - 1} more Debian packages`)

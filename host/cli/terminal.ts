@@ -5,6 +5,8 @@ import { constants } from 'node:os'
 import type { LinuxGuest } from '../vmm/linux-boot.ts'
 
 const LEAVE = 0x1d // Ctrl-]
+/** What the end of piped input means. A Ctrl-D would be lost on a shell that is still starting. */
+const END_OF_INPUT = new TextEncoder().encode('exit\n')
 
 export interface Terminal {
   /** number of the signal that ended the guest */
@@ -20,19 +22,32 @@ export function attachTerminal(guest: LinuxGuest, keyboard: boolean): Terminal {
     signal = constants.signals[name]
     void guest.stop()
   }
+  // What is typed while the guest boots waits: the kernel would lose it.
+  let isUp = false
+  const early: Uint8Array[] = []
+  const type = (bytes: Uint8Array): void => {
+    if (isUp) guest.serialWrite(bytes)
+    else early.push(bytes)
+  }
+  void guest.up.then(() => {
+    isUp = true
+    for (const bytes of early) guest.serialWrite(bytes)
+  })
   const onInput = (bytes: Uint8Array): void => {
     const leave = stdin.isTTY ? bytes.indexOf(LEAVE) : -1
-    guest.serialWrite(leave < 0 ? bytes : bytes.subarray(0, leave))
+    type(leave < 0 ? bytes : bytes.subarray(0, leave))
     if (leave >= 0) void guest.stop()
   }
+  const onEnd = (): void => type(END_OF_INPUT)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   if (keyboard) {
     if (stdin.isTTY) {
-      process.stderr.write('The terminal is the console of the guest. Ctrl-] leaves.\n')
+      process.stderr.write('The terminal is the console of the guest: exit powers it off, Ctrl-] pulls the plug.\n')
       stdin.setRawMode(true)
     }
     stdin.on('data', onInput)
+    stdin.on('end', onEnd)
     stdin.resume()
   }
   return {
@@ -43,6 +58,7 @@ export function attachTerminal(guest: LinuxGuest, keyboard: boolean): Terminal {
       process.off('SIGINT', onSignal)
       process.off('SIGTERM', onSignal)
       stdin.off('data', onInput)
+      stdin.off('end', onEnd)
       if (!keyboard) return
       if (stdin.isTTY) stdin.setRawMode(false)
       stdin.pause()

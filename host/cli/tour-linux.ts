@@ -28,14 +28,13 @@ say step making an ext4 filesystem on /dev/vda
 mkfs.ext4 -q -b ${BLOCK} /dev/vda
 mkdir -p /mnt
 mount -t ext4 /dev/vda /mnt
-say step writing ${FILES} files of ${FILE_MIB} MiB
+say step writing ${FILES} files of ${FILE_MIB} MiB and syncing
 cd /mnt
-for i in ${Array.from({ length: FILES }, (_, i) => i + 1).join(' ')}; do head -c ${FILE_BYTES} /dev/urandom >file$i; done
-sha256sum file* >/tmp/sums
-say step syncing
 start=$(cut -d' ' -f1 /proc/uptime)
+for i in ${Array.from({ length: FILES }, (_, i) => i + 1).join(' ')}; do head -c ${FILE_BYTES} /dev/urandom >file$i; done
 sync
 say synced $start $(cut -d' ' -f1 /proc/uptime)
+sha256sum file* >/tmp/sums
 say step dropping the caches and reading back
 echo 3 >/proc/sys/vm/drop_caches
 start=$(cut -d' ' -f1 /proc/uptime)
@@ -105,7 +104,7 @@ export async function tourWithLinux(
     if (step === '') progress.done(`Linux is up: ${guest.values.get('kernel')?.[0]}`)
     else progress.done(step)
     if (step === '')
-      for (const line of guest.values.get('vda') ?? []) process.stdout.write(`       guest kernel: ${line}\n`)
+      for (const line of guest.values.get('vda') ?? []) process.stderr.write(`       guest kernel: ${line}\n`)
     step = next
     if (next !== 'done') progress.start(`guest: ${next}`)
   })
@@ -132,7 +131,7 @@ export async function tourWithLinux(
     device,
     report: [
       `booted in ${result.bootSeconds.toFixed(1)} s; by the guest's clock, for ${bytesText(FILES * FILE_BYTES)}:`,
-      `  written (sync)      ${guest.rate('synced')}`,
+      `  written and synced  ${guest.rate('synced')}`,
       `  read, caches empty  ${guest.rate('reread')}`,
     ],
   }

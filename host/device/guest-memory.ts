@@ -1,6 +1,6 @@
-// Guest RAM as the device sees it: one linear memory, and the regions of it that are the guest's
-// (ARCHITECTURE: "Memory"). The engine's state lives in the same memory, outside every region, so the guest has
-// no address for it. Linear offset 0 is never guest RAM. Nothing here reads or writes guest memory.
+// Guest RAM as the device sees it: one linear memory, and the regions of it that are the guest's. The engine's state
+// lives in the same memory, outside every region, so the guest has no address for it. Linear offset 0 is never guest
+// RAM. Nothing here reads or writes guest memory.
 
 import { REGION_ALIGN, REGIONS_MAX } from '../../assembly/abi.ts'
 

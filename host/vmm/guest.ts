@@ -40,7 +40,11 @@ export function bootArchive(token: string, script?: string): Uint8Array {
  * silenced before the end marker: a message of the kernel's in the middle of it would hide it.
  */
 function initScript(token: string, hasScript: boolean): string {
-  const run = hasScript ? 'sh /script </dev/null' : 'setsid cttyhack sh -i'
+  const run = hasScript
+    ? 'sh /script </dev/null'
+    : // The shell's parent is PID 1 and no real init: poweroff and reboot have to be told to do it themselves.
+      `echo "alias poweroff='sync; poweroff -f' halt='sync; poweroff -f' reboot='sync; poweroff -f'" >/tmp/shrc
+ENV=/tmp/shrc setsid cttyhack sh -i`
   return `#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM=\${TERM:-vt100} PS1='guest:\\w# '
 mount -t devtmpfs devtmpfs /dev

@@ -54,12 +54,17 @@ function setupBytes(bzImage: Uint8Array): number {
   return ((bzImage[SETUP_SECTS] || 4) + 1) * SECTOR
 }
 
+/** True if the file has the boot sector of a Linux kernel (boot protocol: boot_flag, header). */
+export function isBzImage(file: Uint8Array): boolean {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
+  return (
+    file.length > 0x260 && view.getUint16(BOOT_FLAG, true) === 0xaa55 && view.getUint32(HEADER_MAGIC) === 0x48647253
+  )
+}
+
 function checked(bzImage: Uint8Array): DataView {
-  const view = new DataView(bzImage.buffer, bzImage.byteOffset, bzImage.byteLength)
-  const ok =
-    bzImage.length > 0x260 && view.getUint16(BOOT_FLAG, true) === 0xaa55 && view.getUint32(HEADER_MAGIC) === 0x48647253
-  if (!ok) throw new RangeError('kernel image: not a bzImage')
-  return view
+  if (!isBzImage(bzImage)) throw new RangeError('kernel image: not a bzImage')
+  return new DataView(bzImage.buffer, bzImage.byteOffset, bzImage.byteLength)
 }
 
 function u32(value: number): number[] {

@@ -111,9 +111,12 @@ export const KERNEL_OPTIONS: readonly string[] = [
 export class LinuxGuest {
   /** Resolves when the guest has powered off; rejects with LinuxGuestError, or with the reason of the abort signal. */
   readonly finished: Promise<LinuxResult>
+  /** Resolves when the script or shell has started: what is typed before is lost. */
+  readonly up: Promise<void>
   readonly #machine: V86Machine
 
-  private constructor(machine: V86Machine, finished: Promise<LinuxResult>) {
+  private constructor(machine: V86Machine, up: Promise<void>, finished: Promise<LinuxResult>) {
+    this.up = up
     this.#machine = machine
     this.finished = finished
     finished.catch(() => {}) // who waits for it sees the error; nobody has to wait
@@ -144,7 +147,7 @@ export class LinuxGuest {
     })
     watch.powerOn()
     machine.run()
-    return new LinuxGuest(machine, finish(machine, watch, options))
+    return new LinuxGuest(machine, watch.up, finish(machine, watch, options))
   }
 
   /** Types on the guest's console: text, or bytes as they are (3 = Ctrl-C). */
@@ -173,10 +176,15 @@ class Watch {
   #start = 0
   bootSeconds = 0
   onExit: () => void = () => {}
+  readonly up: Promise<void>
+  #isUp: () => void = () => {}
 
   constructor(token: string, show: (bytes: Uint8Array) => void) {
     this.console = new GuestConsole(token)
     this.#show = show
+    this.up = new Promise((resolve) => {
+      this.#isUp = resolve
+    })
   }
 
   powerOn(): void {
@@ -194,7 +202,10 @@ class Watch {
   push(bytes: Uint8Array): void {
     const { begun, exitStatus } = this.console
     const shown = this.console.push(bytes)
-    if (!begun && this.console.begun) this.bootSeconds = this.seconds()
+    if (!begun && this.console.begun) {
+      this.bootSeconds = this.seconds()
+      this.#isUp()
+    }
     this.#text.push(this.#decoder.decode(shown, { stream: true }))
     if (shown.length > 0) this.#show(shown)
     if (exitStatus === undefined && this.console.exitStatus !== undefined) this.onExit()

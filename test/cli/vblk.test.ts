@@ -30,11 +30,11 @@ interface Outcome {
   stderr: string
 }
 
-function vblk(args: string[], env: NodeJS.ProcessEnv = {}, node: string[] = []): Outcome {
+function vblk(args: string[], env: NodeJS.ProcessEnv = {}, node: string[] = [], input = ''): Outcome {
   const { status, stdout, stderr } = spawnSync(process.execPath, [...node, 'build/vblk.js', ...args], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    input: '',
+    input,
     timeout: 300_000,
   })
   return { status, stdout, stderr }
@@ -145,6 +145,12 @@ test('script, kernel: missing file -> refused', ({ folder, image }) => {
   }
 })
 
+test('kernel: not a kernel -> refused', ({ folder, image }) => {
+  const kernel = join(folder, 'kernel')
+  writeFileSync(kernel, 'no kernel '.repeat(1000))
+  assertRefused(vblk(['boot', '--disk', image, '--kernel', kernel]), '--kernel', 'not a bzImage')
+})
+
 test('kernel: no apt-get and nothing cached -> one line with the remedy, image unlocked', ({ folder, image }) => {
   const env = { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') }
   assertRefused(vblk(['boot', '--disk', image], env), 'apt-get')
@@ -184,6 +190,12 @@ if (linux) {
     assert.match(stdout, 'size 2048')
     assert.match(stderr, /reads completed +[1-9]/)
     assert.match(stderr, /bytes read +[1-9]/)
+  })
+
+  test('boot: piped input -> typed when the shell is up; its end powers the guest off', ({ image }) => {
+    const { status, stdout } = vblk(['boot', '--disk', image], {}, [], 'echo answer $((6 * 7))\n')
+    assert.is(status, 0)
+    assert.match(stdout, 'answer 42')
   })
 }
 

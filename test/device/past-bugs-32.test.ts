@@ -7,7 +7,7 @@ import { readable, writable } from '../../host/driver/raw-request.ts'
 import { answered, each, pattern, serves, setUp, unanswered } from '../support/device.ts'
 import { FaultyBackend } from '../support/faulty-backend.ts'
 import { LateBackend } from '../support/late-backend.ts'
-import { settle, sleep } from '../support/within.ts'
+import { settle } from '../support/within.ts'
 
 const test = suite('device past bugs 32 to 46')
 

@@ -403,7 +403,7 @@ export class VirtioBlk {
     }
   }
 
-  /** What the device has counted (names and meaning: device contract, section 6). */
+  /** What the device has counted: names and meanings are in assembly/CONTRACT.md. */
   get counters(): Counters {
     return this.#state.readCounters()
   }

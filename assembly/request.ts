@@ -196,7 +196,8 @@ export function completeRequest(state: State, slot: u32, result: f64): i32 {
   if (index >= queue.slots) return COMPLETE_BAD_SLOT
   const request = requestAt(state, queue, index)
   const op = request.op
-  if (op === REQ_OP_NONE) return COMPLETE_BAD_SLOT
+  // After a trap the records cannot be trusted until the reset.
+  if (op === REQ_OP_NONE || state.damaged !== 0) return COMPLETE_BAD_SLOT
   let outcome = COMPLETE_STALE
   if (request.generation === queue.generation) {
     outcome = COMPLETE_DONE

@@ -18,6 +18,12 @@ import { FAILED, flush, isPromise, read, write } from './transfer.ts'
 /** What a drain of every queue left behind: nothing, more chains, or a head that waits for tokens. */
 export type PollResult = 'idle' | 'more' | { stalledNanos: number }
 
+/**
+ * Private copies held at a time by one device; a single larger request may exceed it. A guest can describe gigabytes with
+ * a few megabytes of RAM, all descriptors pointing to the same place (past bug 10).
+ */
+const COPIES_MAX = 64 << 20
+
 const nowNanos = (): number => performance.now() * 1e6
 
 /** A private buffer, or nothing if the host has no room for it: then the request fails and the device lives. */
@@ -46,6 +52,10 @@ export class VirtioBlk {
   readonly #wanted = new Set<number>()
   /** queues with completions to publish, collected over a microtask */
   readonly #dirty = new Set<number>()
+  /** requests that wait until fewer private copies are held */
+  readonly #waiting: { queue: number; slot: number; stands: () => boolean }[] = []
+  /** bytes of private copies held by back ends */
+  #copied = 0
   #draining = false
   #closed = false
   /** what was in flight when the engine trapped has no slot any more */
@@ -91,7 +101,7 @@ export class VirtioBlk {
    * are two words of config space; of registers, like every width but four, all ones.
    */
   mmioRead(offset: number, width: number): number {
-    if (offset >>> 0 !== offset) return 0
+    if (offset >>> 0 !== offset || ![1, 2, 4, 8].includes(width)) return 0
     try {
       if (width !== 8) return this.#engine.mmioRead(this.#state.ptr, offset, width) >>> 0
       if (offset < VIRTIO_MMIO_CONFIG) return 2 ** 64 - 1
@@ -155,7 +165,7 @@ export class VirtioBlk {
       // adding chains cannot keep this call from returning (rule 17).
       for (const queue of [...this.#wanted]) {
         this.#wanted.delete(queue)
-        if (this.#drain(queue)) more.push(queue)
+        if (!this.#closed && this.#drain(queue)) more.push(queue)
       }
     } finally {
       // Also when an interrupt handler throws: no wake-up is lost with it.
@@ -221,16 +231,47 @@ export class VirtioBlk {
   }
 
   #start(queue: number, slot: number): void {
+    const bytes = this.#backend.inPlace === true ? 0 : this.#recordWord(queue, slot, abi.REQ_DATA_BYTES)
+    if (bytes > 0 && this.#copied > 0 && this.#copied + bytes > COPIES_MAX) {
+      this.#waiting.push({ queue, slot, stands: this.#standing(queue) })
+      return
+    }
+    this.#copied += bytes
     const result = this.#execute(queue, slot)
-    if (isPromise(result)) this.#await(queue, slot, result)
-    else this.#complete(queue, slot, result)
+    if (isPromise(result)) {
+      this.#await(queue, slot, result, bytes)
+    } else {
+      this.#copied -= bytes
+      this.#complete(queue, slot, result)
+    }
+  }
+
+  /** Starts what waited for room, oldest first; what a reset overtook only frees its slot. */
+  #startWaiting(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      const { queue, slot, stands } = next
+      const before = this.#waiting.length
+      if (stands()) this.#start(queue, slot)
+      else if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, FAILED)
+      if (this.#waiting.length > before) {
+        // Still no room: it went to the end, and back to the front it goes.
+        this.#waiting.unshift(...this.#waiting.splice(-1))
+        return
+      }
+    }
+  }
+
+  #recordWord(queue: number, slot: number, field: number): number {
+    const record = this.#state.record(queue, slot & ((1 << abi.SLOT_QUEUE_SHIFT) - 1))
+    return this.#state.words[(record + field) >>> 2] as number
   }
 
   #complete(queue: number, slot: number, result: number): void {
+    if (this.#closed) return
     if (this.#engine.complete(this.#state.ptr, slot, result) !== abi.COMPLETE_FLUSH) return
     const flushed = flush(this.#backend)
-    if (isPromise(flushed)) this.#await(queue, slot, flushed)
-    else this.#engine.complete(this.#state.ptr, slot, flushed)
+    if (isPromise(flushed)) this.#await(queue, slot, flushed, 0)
+    else if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, flushed)
   }
 
   /** Reads the request record and carries it out. */
@@ -250,7 +291,7 @@ export class VirtioBlk {
       if (isRead) this.#announce(segments)
       if (!isPromise(done)) return done
       // It promised to answer at once; it may still write to guest RAM, so it is not waited for as if all were well.
-      done.catch(() => {})
+      Promise.resolve(done).catch(() => {})
       return FAILED
     }
     return isRead ? this.#readCopy(queue, offset, segments, bytes) : this.#writeCopy(offset, segments, bytes)
@@ -309,12 +350,13 @@ export class VirtioBlk {
 
   // Asynchronous back ends ---------------------------------------------------------------------------------
 
-  #await(queue: number, slot: number, result: Promise<number>): void {
+  #await(queue: number, slot: number, result: Promise<number>, copied: number): void {
     const traps = this.#traps
-    result.then(
-      (moved) => this.#late(queue, slot, moved, traps),
-      () => this.#late(queue, slot, FAILED, traps),
-    )
+    const late = (moved: number): void => {
+      this.#copied -= copied
+      this.#late(queue, slot, moved, traps)
+    }
+    result.then(late, () => late(FAILED))
   }
 
   /** A promised answer. After a reset complete() only frees the slot; after a trap the slot is not ours any more. */
@@ -322,6 +364,7 @@ export class VirtioBlk {
     if (this.#closed || this.#traps !== traps) return
     try {
       this.#complete(queue, slot, result)
+      this.#startWaiting()
     } catch (error) {
       this.#trapped(error)
       return
@@ -334,8 +377,8 @@ export class VirtioBlk {
   #publishDirty(): void {
     const queues = [...this.#dirty]
     this.#dirty.clear()
-    if (this.#closed) return
     for (const queue of queues) {
+      if (this.#closed) return
       let published = 0
       try {
         published = this.#engine.publish(this.#state.ptr, queue)
@@ -361,8 +404,12 @@ export class VirtioBlk {
     if (this.#wanted.size > 0) {
       nanos = 0
     } else if (this.#ownsTimer) {
+      // What is left of the wait: setting the timer anew, which every effect of a register write does, must not
+      // begin it anew. After a clock that went back the wait itself is the bound.
+      const now = this.#clock()
       this.#stalledUntil.forEach((until, queue) => {
-        if (until !== 0) nanos = Math.min(nanos, this.#state.stallNanos(queue))
+        if (until === 0) return
+        nanos = Math.min(nanos, this.#state.stallNanos(queue), Math.max(0, until - now))
       })
     }
     if (nanos === Number.POSITIVE_INFINITY) return
@@ -388,14 +435,16 @@ export class VirtioBlk {
    */
   #trapped(error: unknown, poisoned = false): void {
     this.#traps++
+    this.#waiting.length = 0
     this.#forget()
-    this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
     const effects = this.#engine.fail(this.#state.ptr, 1)
+    this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
     if (poisoned || effects & abi.EFFECT_INTERRUPT) this.#onInterrupt()
   }
 
   /** An engine call from outside the register window; of its EFFECT_* bits only the interrupt matters. */
   #control(call: () => number): void {
+    if (this.#closed) return
     try {
       if (call() & abi.EFFECT_INTERRUPT) this.#onInterrupt()
     } catch (error) {

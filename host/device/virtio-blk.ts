@@ -19,8 +19,8 @@ import { FAILED, flush, isPromise, read, write } from './transfer.ts'
 export type PollResult = 'idle' | 'more' | { stalledNanos: number }
 
 /**
- * Private copies held at a time by one device; a single larger request may exceed it. A guest can describe gigabytes with
- * a few megabytes of RAM, all descriptors pointing to the same place (past bug 10).
+ * Private copies held at a time by one device; a single larger request may exceed it. A guest can describe gigabytes
+ * with a few megabytes of RAM, all descriptors pointing to the same place (past bug 10).
  */
 const COPIES_MAX = 64 << 20
 

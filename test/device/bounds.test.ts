@@ -1,5 +1,5 @@
-// Bounds that a hostile guest leans on: memory held for a slow back end, timers that are set anew, a device that ends in
-// the middle of a call, and the edges of the engine's own tables. Found by review and by mutants that no test noticed.
+// Bounds that a hostile guest leans on: memory held for a slow back end, timers that are set anew, a device that ends
+// in the middle of a call, and the edges of the engine's tables. Found by review and by mutants that no test noticed.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -28,13 +28,15 @@ say step making an ext4 filesystem on /dev/vda
 mkfs.ext4 -q -b ${BLOCK} /dev/vda
 mkdir -p /mnt
 mount -t ext4 /dev/vda /mnt
-say step writing ${FILES} files of ${FILE_MIB} MiB and syncing
-cd /mnt
-start=$(cut -d' ' -f1 /proc/uptime)
+cd /tmp
 for i in ${Array.from({ length: FILES }, (_, i) => i + 1).join(' ')}; do head -c ${FILE_BYTES} /dev/urandom >file$i; done
+sha256sum file* >sums
+say step writing ${FILES} files of ${FILE_MIB} MiB and syncing
+start=$(cut -d' ' -f1 /proc/uptime)
+cp file* /mnt
 sync
 say synced $start $(cut -d' ' -f1 /proc/uptime)
-sha256sum file* >/tmp/sums
+cd /mnt
 say step dropping the caches and reading back
 echo 3 >/proc/sys/vm/drop_caches
 start=$(cut -d' ' -f1 /proc/uptime)

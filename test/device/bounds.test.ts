@@ -8,7 +8,7 @@ import type { BlockBackend } from '../../host/backend/types.ts'
 import type { VirtioBlk } from '../../host/device/virtio-blk.ts'
 import { readable, writable } from '../../host/driver/raw-request.ts'
 import { answered, each, serves, setUp } from '../support/device.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { LateBackend, setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device bounds')
@@ -77,13 +77,8 @@ each(
   test,
   'device rule 8: far more buffers than segMax -> IOERR, and the request in the next slot is whole',
   async (f) => {
-    let late: LateBackend | undefined
-    const fixture = await setUp(f, {
+    const { fixture, backend: late } = await setUpLate(f, {
       device: { queueSizeMax: 64, segMax: 4 },
-      backend: (disk) => {
-        late = new LateBackend(disk)
-        return late
-      },
     })
     const { queue } = fixture.raw.negotiate({ queues: [{ size: 64 }] })
     const first = queue.request({ type: 0, sector: 1, dataIn: 512 })
@@ -139,13 +134,7 @@ each(test, 'device rule 3: queue registers of queues that do not exist -> change
 })
 
 each(test, 'device rule 3: a queue stopped with a read in flight -> its end changes no guest byte', async (f) => {
-  let late: LateBackend | undefined
-  const fixture = await setUp(f, {
-    backend: (disk) => {
-      late = new LateBackend(disk)
-      return late
-    },
-  })
+  const { fixture, backend: late } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate({ eventIdx: true })
   const read = queue.run({ type: 0, dataIn: 512 })
   fixture.raw.reg.selectQueue(0)

@@ -4,7 +4,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { answered, diskBytes, each, pattern, setUp, unanswered } from '../support/device.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device capacity')
@@ -162,13 +162,7 @@ each(test, 'device rule 27: setCapacity: larger than the backing -> zeros past i
 })
 
 each(test, 'device rule 27: setCapacity: smaller while requests are in flight -> they end as they began', async (f) => {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(f, {
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
+  const { fixture, backend } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate()
   const read = queue.run({ type: 0, sector: 100, dataIn: 512 })
   fixture.device.setCapacity(4096)

@@ -5,40 +5,17 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { BackendError } from '../../host/backend/types.ts'
-import {
-  answered,
-  diskBytes,
-  each,
-  type Fixture,
-  pattern,
-  type SetUpOptions,
-  setUp,
-  unanswered,
-} from '../support/device.ts'
-import type { Flavour } from '../support/engines.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { answered, diskBytes, each, pattern, setUp, unanswered } from '../support/device.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle, within } from '../support/within.ts'
 
 const test = suite('device late')
-
-async function late(flavour: Flavour, options: SetUpOptions = {}): Promise<{ fixture: Fixture; backend: LateBackend }> {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(flavour, {
-    ...options,
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
-  assert.ok(backend)
-  return { fixture, backend }
-}
 
 each(
   test,
   'device rule 15: late back end: out of order -> used in the order of the answers, each with its data',
   async (f) => {
-    const { fixture, backend } = await late(f)
+    const { fixture, backend } = await setUpLate(f)
     const { queue } = fixture.raw.negotiate({ queues: [{ size: 32 }] })
     const reads = [0, 1, 2, 3, 4].map((i) => queue.run({ type: 0, sector: 10 + i, dataIn: 512 * (i + 1) }))
     const calls = [...backend.pending]
@@ -63,7 +40,7 @@ each(
   test,
   'device rule 18: late back end: answers that come together -> published together, one interrupt',
   async (f) => {
-    const { fixture, backend } = await late(f)
+    const { fixture, backend } = await setUpLate(f)
     const { queue } = fixture.raw.negotiate()
     const flushes = [1, 2, 3, 4].map(() => queue.run({ type: 4 }))
     backend.finishAll()
@@ -74,7 +51,7 @@ each(
 )
 
 each(test, 'device rule 15: late back end: nonsense or a rejection -> IOERR, the device goes on', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const { queue } = raw.negotiate()
   const nonsense = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 513, 2 ** 32 + 512, undefined, null, '512', 512n, {}]
@@ -131,7 +108,7 @@ each(
 )
 
 each(test, 'device rule 11: late back end: EINTR 16 times -> retried; 17 times -> IOERR', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate()
   for (const times of [16, 17]) {
     const read = queue.run({ type: 0, sector: 1, dataIn: 512 })
@@ -148,7 +125,7 @@ each(test, 'device rule 11: late back end: EINTR 16 times -> retried; 17 times -
 })
 
 each(test, 'device rule 11: late back end: short counts -> continued; then 0 -> zeros', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate()
   const read = queue.run({ type: 0, sector: 1, dataIn: 1024, segments: 400 })
   backend.pending[0]?.answer(100)
@@ -173,7 +150,7 @@ each(test, 'device rule 11: late back end: short counts -> continued; then 0 -> 
 })
 
 each(test, 'device rule 12: late back end: write-through -> used only when the flush has ended', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate({ flush: false })
   const write = queue.run({ type: 1, sector: 2, dataOut: pattern(512) })
   assert.equal(backend.calls, ['write 1024+512'])
@@ -195,7 +172,7 @@ each(test, 'device rule 12: late back end: write-through -> used only when the f
 })
 
 each(test, 'device rule 15: late back end: never answers one -> the others go on', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const { queue } = raw.negotiate({ queues: [{ size: 8 }] })
   const stuck = queue.run({ type: 0, dataIn: 512, indices: [0, 1, 2] })
@@ -240,7 +217,7 @@ each(
   test,
   'device rule 6: stop: QueueReady := 0 with reads in flight -> no guest byte changes when they end',
   async (f) => {
-    const { fixture, backend } = await late(f)
+    const { fixture, backend } = await setUpLate(f)
     const { raw } = fixture
     const { queue } = raw.negotiate()
     for (const sector of [0, 1]) queue.run({ type: 0, sector, dataIn: 512 })
@@ -259,7 +236,7 @@ each(
   test,
   'device rule 6: close: with requests in flight -> no guest byte and no interrupt when they end',
   async (f) => {
-    const { fixture, backend } = await late(f)
+    const { fixture, backend } = await setUpLate(f)
     const { queue } = fixture.raw.negotiate()
     queue.run({ type: 0, sector: 1, dataIn: 512 })
     queue.run({ type: 1, sector: 2, dataOut: pattern(512) })

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import type { BlockBackend } from '../../host/backend/types.ts'
 import { readable, writable } from '../../host/driver/raw-request.ts'
 import { answered, diskBytes, each, type Fixture, serves, setUp } from '../support/device.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device past bugs 19 to 31')
@@ -133,13 +133,8 @@ each(
   test,
   'past bug 28 (CVE-2022-26353): ten thousand malformed chains -> memory and slots as at the start',
   async (f) => {
-    let backend: LateBackend | undefined
-    const fixture = await setUp(f, {
+    const { fixture, backend } = await setUpLate(f, {
       device: { queueSizeMax: 16 },
-      backend: (disk) => {
-        backend = new LateBackend(disk)
-        return backend
-      },
     })
     const { raw, memory } = fixture
     const count = f.name === 'debug' ? 1000 : 10_000

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { readable, writable } from '../../host/driver/raw-request.ts'
 import { answered, each, pattern, serves, setUp, unanswered } from '../support/device.ts'
 import { FaultyBackend } from '../support/faulty-backend.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device past bugs 32 to 46')
@@ -231,13 +231,7 @@ each(
 )
 
 each(test, 'past bug 46 (propolis 492): FLUSH not accepted -> each write durable before it is used', async (f) => {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(f, {
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
+  const { fixture, backend } = await setUpLate(f)
   const { queue } = fixture.raw.negotiate({ flush: false })
   const writes = [1, 2, 3].map((sector) => queue.run({ type: 1, sector, dataOut: pattern(512, sector) }))
   backend?.finishAll()

@@ -11,7 +11,7 @@ import { type Piece, readable, writable } from '../../host/driver/raw-request.ts
 import { answered, each, pattern, serves, setUp, unanswered } from '../support/device.ts'
 import { EngineTap } from '../support/engine-tap.ts'
 import { FaultyBackend } from '../support/faulty-backend.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device past bugs')
@@ -37,13 +37,7 @@ each(test, 'past bug 1 (CVE-2026-5747): queue size rewritten after activation ->
 })
 
 each(test, 'past bug 2 (CVE-2026-45782): one head offered twice -> one execution, the second refused', async (f) => {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(f, {
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   for (const together of [true, false]) {
     const { queue } = raw.negotiate()
@@ -239,13 +233,7 @@ each(
   test,
   'past bug 10 (CVE-2016-5403): avail.idx driven on without waiting -> requests in flight never exceed the ring',
   async (f) => {
-    let backend: LateBackend | undefined
-    const fixture = await setUp(f, {
-      backend: (disk) => {
-        backend = new LateBackend(disk)
-        return backend
-      },
-    })
+    const { fixture, backend } = await setUpLate(f)
     const { raw } = fixture
     let most = 0
     for (const step of [1, 5, 15, 16]) {

@@ -5,24 +5,10 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { BlockBackend } from '../../host/backend/types.ts'
 import { answered, each, type Fixture, serves, setUp, unanswered } from '../support/device.ts'
-import type { Flavour } from '../support/engines.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { type LateBackend, setUpLate } from '../support/late-backend.ts'
 import { settle, sleep } from '../support/within.ts'
 
 const test = suite('device reset')
-
-async function late(flavour: Flavour, device = {}): Promise<{ fixture: Fixture; backend: LateBackend }> {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(flavour, {
-    device,
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
-  assert.ok(backend)
-  return { fixture, backend }
-}
 
 each(
   test,
@@ -65,7 +51,7 @@ each(test, 'device rule 6: reset: counters and capacity -> survive, resets +1', 
 })
 
 each(test, 'device rule 6: reset: reads in flight -> no guest byte and no interrupt when they end', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const { queue } = raw.negotiate()
   const reads = [0, 1, 2, 3].map((sector) => queue.run({ type: 0, sector, dataIn: 512 }))
@@ -87,7 +73,7 @@ each(test, 'device rule 6: reset: reads in flight -> no guest byte and no interr
 })
 
 each(test, 'device rule 6: reset: late reads after the next bring-up -> nothing of the new ring changes', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const old = raw.negotiate().queue
   for (const sector of [0, 1]) old.run({ type: 0, sector, dataIn: 512 })
@@ -110,7 +96,7 @@ each(test, 'device rule 6: reset: late reads after the next bring-up -> nothing 
 })
 
 each(test, 'device rule 6: reset: between the end of a read and its publish -> nothing is published', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const { queue } = raw.negotiate()
   const read = queue.run({ type: 0, dataIn: 512 })
@@ -132,7 +118,7 @@ function serves2(fixture: Fixture, backend: LateBackend): void {
 }
 
 each(test, 'device rule 6: reset: writes and flushes in flight -> their late ends change nothing', async (f) => {
-  const { fixture, backend } = await late(f)
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   // No FLUSH: the write has a second phase, which the reset cuts off.
   const { queue } = raw.negotiate({ flush: false })
@@ -152,7 +138,7 @@ each(
   test,
   'device rule 6: reset: every slot in flight, ended late -> every slot free again, 50 times over',
   async (f) => {
-    const { fixture, backend } = await late(f, { queueSizeMax: 16 })
+    const { fixture, backend } = await setUpLate(f, { device: { queueSizeMax: 16 } })
     const { raw } = fixture
     for (let round = 0; round < 50; round++) {
       const { queue } = raw.negotiate({ queues: [{ size: 16 }] })
@@ -169,7 +155,7 @@ each(
 )
 
 each(test, 'device rule 6: reset: back end never answers -> the device serves on with the other slots', async (f) => {
-  const { fixture, backend } = await late(f, { queueSizeMax: 16 })
+  const { fixture, backend } = await setUpLate(f, { device: { queueSizeMax: 16 } })
   const { raw } = fixture
   const first = raw.negotiate({ queues: [{ size: 16 }] }).queue
   for (let i = 0; i < 5; i++) first.run({ type: 4 })
@@ -189,7 +175,7 @@ each(
   test,
   'device rule 6: reset: no slot left until late answers come -> new requests go on by themselves',
   async (f) => {
-    const { fixture, backend } = await late(f, { queueSizeMax: 4 })
+    const { fixture, backend } = await setUpLate(f, { device: { queueSizeMax: 4 } })
     const { raw } = fixture
     // Four chains that share their status descriptor fill all four slots: two per ring life, so reset once between.
     for (let life = 0; life < 2; life++) {

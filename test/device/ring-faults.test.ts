@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import type { ChainLink, RawQueue } from '../../host/driver/raw-queue.ts'
 import { readable, writable } from '../../host/driver/raw-request.ts'
 import { answered, diskBytes, each, type Fixture, serves, setUp, unanswered } from '../support/device.ts'
-import { LateBackend } from '../support/late-backend.ts'
+import { setUpLate } from '../support/late-backend.ts'
 import { settle } from '../support/within.ts'
 
 const test = suite('device ring faults')
@@ -200,13 +200,7 @@ each(test, 'device rule 8: ring full: avail.idx exactly the size ahead -> all se
 })
 
 each(test, 'device rule 8: ring fault: head in flight at a late back end -> poisoned, one execution', async (f) => {
-  let backend: LateBackend | undefined
-  const fixture = await setUp(f, {
-    backend: (disk) => {
-      backend = new LateBackend(disk)
-      return backend
-    },
-  })
+  const { fixture, backend } = await setUpLate(f)
   const { raw } = fixture
   const { queue } = raw.negotiate()
   const read = queue.run({ type: 0, sector: 1, dataIn: 512 })

@@ -2,8 +2,11 @@
 // the test finishes it, answers nonsense or rejects it. What it did is in `calls`. It keeps the buffers it was given,
 // as an io_uring or network back end does, so it does not promise `inPlace`.
 
+import * as assert from 'uvu/assert'
 import type { MemoryBackend } from '../../host/backend/memory.ts'
 import type { BlockBackend } from '../../host/backend/types.ts'
+import { type Fixture, type SetUpOptions, setUp } from './device.ts'
+import type { Flavour } from './engines.ts'
 
 export interface Pending {
   readonly operation: 'read' | 'write' | 'flush'
@@ -73,4 +76,21 @@ export class LateBackend implements BlockBackend {
       this.pending.push(call)
     })
   }
+}
+
+/** A fixture whose disk answers when the test says so. */
+export async function setUpLate(
+  flavour: Flavour,
+  options: Omit<SetUpOptions, 'backend'> = {},
+): Promise<{ fixture: Fixture; backend: LateBackend }> {
+  let backend: LateBackend | undefined
+  const fixture = await setUp(flavour, {
+    ...options,
+    backend: (disk) => {
+      backend = new LateBackend(disk)
+      return backend
+    },
+  })
+  assert.ok(backend)
+  return { fixture, backend }
 }

@@ -154,7 +154,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
   const offered = virtqueue.available(state, queue)
   if (offered === 0) {
     // A head that waited for tokens and was taken back waits no longer.
-    if (queue.stalled !== 0) throttle.endStall(state, queue, nanos)
+    throttle.endStall(state, queue, nanos)
     return abi.PLAN_EMPTY << abi.PLAN_END_SHIFT
   }
   if (offered > queue.size) return poison(state, queue, abi.RING_FAULT_AVAIL_IDX, 0, nanos)
@@ -180,7 +180,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
         request.freeSlot(state, queue, slot)
         return count | (abi.PLAN_STALLED << abi.PLAN_END_SHIFT)
       }
-    } else if (queue.stalled !== 0) {
+    } else {
       throttle.endStall(state, queue, nanos)
     }
     virtqueue.advance(queue)
@@ -209,7 +209,7 @@ function poison(state: State, queue: Queue, fault: i32, count: u32, now: u64): u
       counter(state, abi.COUNTER_STATUS_WRITE_FAILURES).value++
     }
   }
-  if (queue.stalled !== 0) throttle.endStall(state, queue, now)
+  throttle.endStall(state, queue, now)
   failDevice(state)
   return count | (abi.PLAN_POISONED << abi.PLAN_END_SHIFT)
 }

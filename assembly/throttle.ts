@@ -96,7 +96,7 @@ export function take(state: State, queue: Queue, bytes: u32, now: u64): bool {
   const ops = opsBucket(state)
   const data = bytesBucket(state)
   if ((ops.rate | data.rate) === 0) {
-    if (queue.stalled !== 0) endStall(state, queue, now)
+    endStall(state, queue, now)
     return true
   }
   const opsWait = wait(ops, 1, now)
@@ -116,12 +116,13 @@ export function take(state: State, queue: Queue, bytes: u32, now: u64): bool {
   }
   charge(ops, 1)
   charge(data, bytes)
-  if (queue.stalled !== 0) endStall(state, queue, now)
+  endStall(state, queue, now)
   return true
 }
 
-/** The head no longer waits: it got its tokens, or there is no such head any more. */
+/** The head, if it waited, waits no longer: it got its tokens, or there is no such head any more. */
 export function endStall(state: State, queue: Queue, now: u64): void {
+  if (queue.stalled === 0) return
   countStall(state, queue, now)
   clearStall(state, queue)
 }

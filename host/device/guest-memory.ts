@@ -46,15 +46,12 @@ const RESERVED_LOW = 2 << 20
 export class GuestMemory {
   readonly memory: WebAssembly.Memory
   readonly regions: readonly Region[]
-  /** true where another machine made the memory: only its `allocate` may be used to place state */
-  readonly adopted: boolean
   readonly onWrite: ((ptr: number, bytes: number) => void) | undefined
   readonly #allocate: (bytes: number) => number
 
-  private constructor(options: AdoptOptions, adopted: boolean) {
+  private constructor(options: AdoptOptions) {
     this.memory = options.memory
     this.regions = checkRegions(options.regions, options.memory.buffer.byteLength)
-    this.adopted = adopted
     this.onWrite = options.onWrite
     this.#allocate = options.allocate
   }
@@ -97,12 +94,12 @@ export class GuestMemory {
       end = ptr + bytes
       return ptr
     }
-    return new GuestMemory({ memory, regions, allocate }, false)
+    return new GuestMemory({ memory, regions, allocate })
   }
 
   /** Uses a memory that another machine made and owns, v86's for one. */
   static adopt(options: AdoptOptions): GuestMemory {
-    return new GuestMemory(options, true)
+    return new GuestMemory(options)
   }
 
   get shared(): boolean {

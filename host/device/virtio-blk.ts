@@ -126,7 +126,8 @@ export class VirtioBlk {
       this.#trapped(error)
       return
     }
-    if (effects === 0) return
+    // An acknowledged interrupt matters to machines with a level-triggered line; they see it in InterruptStatus.
+    if ((effects & ~abi.EFFECT_ACK) === 0) return
     if (effects & abi.EFFECT_RESET) this.#forget()
     if (effects & abi.EFFECT_KICK && !this.#isStalled(value)) this.#wanted.add(value)
     if (effects & abi.EFFECT_DRIVER_OK) for (let queue = 0; queue < this.#queues; queue++) this.#wanted.add(queue)
@@ -223,17 +224,18 @@ export class VirtioBlk {
   #submit(queue: number, count: number, stands: () => boolean): void {
     const list = this.#state.queueWord(queue, abi.QUEUE_PLANNED) >>> 2
     const slots = this.#state.words.slice(list, list + count)
-    for (const slot of slots) {
-      // Reset from inside a back end: what was planned before must not touch anything, only free its slot.
-      if (stands()) this.#start(queue, slot)
-      else if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, FAILED)
-    }
+    for (const slot of slots) this.#start(queue, slot, stands)
   }
 
-  #start(queue: number, slot: number): void {
-    const bytes = this.#backend.inPlace === true ? 0 : this.#recordWord(queue, slot, abi.REQ_DATA_BYTES)
-    if (bytes > 0 && this.#copied > 0 && this.#copied + bytes > COPIES_MAX) {
-      this.#waiting.push({ queue, slot, stands: this.#standing(queue) })
+  #start(queue: number, slot: number, stands: () => boolean): void {
+    if (!stands()) {
+      // Reset meanwhile: what was planned before must not touch anything, only free its slot.
+      if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, FAILED)
+      return
+    }
+    const bytes = this.#copyBytes(queue, slot)
+    if (bytes > 0 && (this.#waiting.length > 0 || (this.#copied > 0 && this.#copied + bytes > COPIES_MAX))) {
+      this.#waiting.push({ queue, slot, stands })
       return
     }
     this.#copied += bytes
@@ -246,24 +248,15 @@ export class VirtioBlk {
     }
   }
 
-  /** Starts what waited for room, oldest first; what a reset overtook only frees its slot. */
+  /** Tries what waited for room again, oldest first: from the first that still finds none on, all queue up anew. */
   #startWaiting(): void {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      const { queue, slot, stands } = next
-      const before = this.#waiting.length
-      if (stands()) this.#start(queue, slot)
-      else if (!this.#closed) this.#engine.complete(this.#state.ptr, slot, FAILED)
-      if (this.#waiting.length > before) {
-        // Still no room: it went to the end, and back to the front it goes.
-        this.#waiting.unshift(...this.#waiting.splice(-1))
-        return
-      }
-    }
+    for (const { queue, slot, stands } of this.#waiting.splice(0)) this.#start(queue, slot, stands)
   }
 
-  #recordWord(queue: number, slot: number, field: number): number {
-    const record = this.#state.record(queue, slot & ((1 << abi.SLOT_QUEUE_SHIFT) - 1))
-    return this.#state.words[(record + field) >>> 2] as number
+  /** Size of the private copy that the request needs. */
+  #copyBytes(queue: number, slot: number): number {
+    if (this.#backend.inPlace === true) return 0
+    return this.#state.words[(this.#state.record(queue, slot) + abi.REQ_DATA_BYTES) >>> 2] as number
   }
 
   #complete(queue: number, slot: number, result: number): void {
@@ -277,14 +270,13 @@ export class VirtioBlk {
   /** Reads the request record and carries it out. */
   #execute(queue: number, slot: number): number | Promise<number> {
     const words = this.#state.words
-    const index = slot & ((1 << abi.SLOT_QUEUE_SHIFT) - 1)
-    const record = this.#state.record(queue, index)
+    const record = this.#state.record(queue, slot)
     const word = (field: number): number => words[(record + field) >>> 2] as number
     const op = word(abi.REQ_OP)
     if (op === abi.REQ_OP_FLUSH) return flush(this.#backend)
     const offset = (word(abi.REQ_SECTOR_HIGH) * 2 ** 32 + word(abi.REQ_SECTOR_LOW)) * 512
     const bytes = word(abi.REQ_DATA_BYTES)
-    const segments = this.#segments(record + abi.REQ_SEGMENT_LIST, word(abi.REQ_SEGMENTS))
+    const segments = this.#segments(words, record + abi.REQ_SEGMENT_LIST, word(abi.REQ_SEGMENTS))
     const isRead = op === abi.REQ_OP_READ
     if (this.#backend.inPlace === true) {
       const done = isRead ? read(this.#backend, offset, segments, bytes) : write(this.#backend, offset, segments, bytes)
@@ -298,8 +290,7 @@ export class VirtioBlk {
   }
 
   /** Views on guest RAM, each checked against the regions: the engine is not trusted with host addresses. */
-  #segments(list: number, count: number): Uint8Array[] {
-    const words = this.#state.words
+  #segments(words: Uint32Array, list: number, count: number): Uint8Array[] {
     const views: Uint8Array[] = []
     for (let i = 0, at = list >>> 2; i < count; i++, at += abi.SEGMENT_BYTES >>> 2) {
       const ptr = words[at] as number

@@ -80,10 +80,15 @@ const COUNTER_INDEX: Record<keyof Counters, number> = {
   engineTraps: abi.COUNTER_ENGINE_TRAPS,
 }
 
+/** The part of a slot's name that is the index of its record. */
+const SLOT_MASK = (1 << abi.SLOT_QUEUE_SHIFT) - 1
+
 export class EngineState {
   readonly ptr: number
   readonly #memory: WebAssembly.Memory
   #words: Uint32Array
+  #slotBytes = 0
+  readonly #records: number[] = []
 
   constructor(memory: WebAssembly.Memory, ptr: number) {
     this.ptr = ptr
@@ -150,11 +155,11 @@ export class EngineState {
     return this.words[(this.#queue(queue) + field) >>> 2] as number
   }
 
-  /** Offset of a slot's request record, which its segment list follows. */
-  record(queue: number, index: number): number {
-    return (
-      this.queueWord(queue, abi.QUEUE_RECORDS) + index * (this.words[(this.ptr + abi.STATE_SLOT_BYTES) >>> 2] as number)
-    )
+  /** Offset of a slot's request record, which its segment list follows. Where the records lie is fixed by init(). */
+  record(queue: number, slot: number): number {
+    this.#slotBytes ||= this.words[(this.ptr + abi.STATE_SLOT_BYTES) >>> 2] as number
+    this.#records[queue] ??= this.queueWord(queue, abi.QUEUE_RECORDS)
+    return this.#records[queue] + (slot & SLOT_MASK) * this.#slotBytes
   }
 
   /** How long the stalled queue waits for tokens, 1..1e9 ns. */

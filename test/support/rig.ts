@@ -244,7 +244,7 @@ export class Rig {
     if (how.tamper === 'again') this.#write(R.VIRTIO_MMIO_QUEUE_READY, 0)
     if (how.tamper !== 'no') {
       this.#write(R.VIRTIO_MMIO_QUEUE_SIZE, 2)
-      for (const [register, address] of halves) this.#write(register, (address % 2 ** 32) + 0x40)
+      for (const [register, address] of halves) this.#write(register, (address + 0x40) % 2 ** 32)
     }
     if (how.tamper === 'again') this.#write(R.VIRTIO_MMIO_QUEUE_READY, 1)
     this.#publish(early)

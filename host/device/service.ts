@@ -158,6 +158,11 @@ export class QueueService {
     return this.#old.writes === 0 && (this.#wanted.size > 0 || this.#dirty.size > 0)
   }
 
+  /** True if nanosToWake() may be finite. */
+  get isWaiting(): boolean {
+    return this.#old.all > 0 || this.#stalledUntil.some((until) => until !== 0)
+  }
+
   /** When to call wantStalled() and serve(), 0 = now: at the end of the first stall, or when a reset is overdue. */
   nanosToWake(): number {
     const now = this.#owner.clock()
@@ -176,13 +181,14 @@ export class QueueService {
 
   /**
    * Finishes what has come home, drains the wanted queues once each, publishes. Returns true if there is more to do
-   * at once. A queue that is wanted again while it is drained gets its second drain from the next call: a guest that
+   * at once, or as soon as the device is no longer held. A queue that is wanted again while it is drained gets its second drain from the next call: a guest that
    * keeps adding chains cannot keep this one from returning (rule 17). Called again from inside (a back end or an
    * interrupt handler that touches the device) it only remembers.
    */
   serve(): boolean {
     if (this.#serving) return true
-    if (this.#closed || this.#isHeld()) return false
+    if (this.#closed) return false
+    if (this.#isHeld()) return true
     this.#serving = true
     const more: number[] = []
     try {
@@ -201,7 +207,7 @@ export class QueueService {
       this.#serving = false
       for (const queue of more) this.#wanted.add(queue)
     }
-    return this.isWanted && !this.#isHeld()
+    return this.isWanted || this.#isHeld()
   }
 
   #isHeld(): boolean {

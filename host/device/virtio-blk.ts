@@ -3,13 +3,14 @@
 // the back end and back is in service.ts. It never reads a descriptor. Portable: no Node import.
 
 import * as abi from '../../assembly/abi.ts'
-import { VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
+import { VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import type { Counters, EngineState } from '../engine/state.ts'
 import { sectorsOf, type VirtioBlkOptions } from './options.ts'
 import { QueueService, type ServiceParts } from './service.ts'
 import { setUp } from './set-up.ts'
 import { type ThrottleOptions, throttleRecord } from './throttle.ts'
+import { isWindowWrite, readWindow } from './window.ts'
 
 /** What a drain of every queue left behind: nothing, more chains, or a head that waits for tokens. */
 export type PollResult = 'idle' | 'more' | { stalledNanos: number }
@@ -57,12 +58,8 @@ export class VirtioBlk {
    * are two words of config space; of registers, like every width but four, all ones.
    */
   mmioRead(offset: number, width: number): number {
-    if (offset >>> 0 !== offset || ![1, 2, 4, 8].includes(width)) return 0
     try {
-      if (width !== 8) return this.#engine.mmioRead(this.#state.ptr, offset, width) >>> 0
-      if (offset < VIRTIO_MMIO_CONFIG) return 2 ** 64 - 1
-      const low = this.#engine.mmioRead(this.#state.ptr, offset, 4) >>> 0
-      return low + (this.#engine.mmioRead(this.#state.ptr, offset + 4, 4) >>> 0) * 2 ** 32
+      return readWindow(this.#engine, this.#state.ptr, offset, width)
     } catch (error) {
       this.#service.trapped(error)
       return 0
@@ -74,7 +71,7 @@ export class VirtioBlk {
    * queue before it returns, as far as the back end is synchronous.
    */
   mmioWrite(offset: number, width: number, value: number): void {
-    if (this.#closed || offset >>> 0 !== offset || (value >>> 0 !== value && (value | 0) !== value)) return
+    if (this.#closed || !isWindowWrite(offset, value)) return
     let effects = 0
     try {
       effects = this.#engine.mmioWrite(this.#state.ptr, offset, width, value)

@@ -220,7 +220,7 @@ test('device rule 6: worker: reset at every point of a drain -> 0 at once or whe
     settle()
     const requests = [read, { ...read, sector: 5 }, { type: 4 }].map((options) => queue.request(options))
     queue.submit(...requests.map(({ head }) => head))
-    let before = Buffer.alloc(0)
+    let before: Buffer = ram()
     let status = -1
     const accesses = interleaved(() => {
       for (let i = 0; i < 3; i++) round()

@@ -165,8 +165,12 @@ export class DiskTransport {
 
   // The way out --------------------------------------------------------------------------------------------
 
-  /** Makes the worker look at the disk. A counter that is full has woken it already. */
+  /**
+   * Makes the worker look at the disk. A counter that is full has woken it already. Of a disk that is closed the
+   * descriptors may be somebody else's by now.
+   */
   wake(): void {
+    if (this.control.isClosed) return
     this.#signal(this.#handle.wakeFd, 'kick')
   }
 

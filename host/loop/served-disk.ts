@@ -130,6 +130,8 @@ export class ServedDisk {
         this.#resets = control.resets
         this.#armedUntil = 0
         this.#service.reset()
+        // The kick that brought us here came after it.
+        this.#service.wantAll()
       }
       more = this.#service.serve()
       if (!control.isHeld && this.#service.isWaiting) this.#sleep()

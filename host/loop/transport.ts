@@ -165,20 +165,24 @@ export class DiskTransport {
 
   // The way out --------------------------------------------------------------------------------------------
 
-  /** Makes the worker look at the disk. A counter that is full has woken it already. */
+  /** Makes the worker look at the disk. */
   wake(): void {
-    this.#signal(this.#handle.wakeFd, 'kick')
+    const { wakeFd } = this.#handle
+    let result = signalEventFd(wakeFd)
+    if (result === -EAGAIN) {
+      // The worker never reads this counter. Emptied, it takes the signal.
+      this.#count('fullEventfds', 'the wake eventfd was full')
+      takeEventFd(wakeFd)
+      result = signalEventFd(wakeFd)
+    }
+    if (result < 0) this.#count('eventfdErrors', `the wake eventfd cannot be signalled (errno ${-result})`)
   }
 
+  /** A counter that is full has an interrupt pending already: nothing is lost. */
   interrupt(): void {
-    this.#signal(this.#handle.interruptFd, 'interrupt')
-  }
-
-  #signal(fd: number, name: string): void {
-    const result = signalEventFd(fd)
-    if (result === 0) return
-    if (result === -EAGAIN) this.#count('fullEventfds', `the ${name} eventfd is full; nothing is lost by that`)
-    else this.#count('eventfdErrors', `the ${name} eventfd cannot be signalled (errno ${-result})`)
+    const result = signalEventFd(this.#handle.interruptFd)
+    if (result === -EAGAIN) this.#count('fullEventfds', 'the interrupt eventfd is full: nobody takes the interrupts')
+    else if (result < 0) this.#count('eventfdErrors', `the interrupt eventfd cannot be signalled (errno ${-result})`)
   }
 
   #count(kind: FailureKind, message: string): void {

@@ -96,7 +96,10 @@ export function tryIoctl(fd: number, name: RequestName, argument: number | Buffe
 
 const { KVM_RUN } = REQUESTS
 
-/** 0, or -errno. -EINTR has taken the signal that caused it; a vCPU that wakes from waiting for its start says so too. */
+/**
+ * 0, or -errno. -EINTR has taken the signal that caused it, if it was ours. A vCPU that stops waiting for its start
+ * (EAGAIN) says -EINTR too: either way there is nothing to answer.
+ */
 export function runVcpu(fd: number): number {
   const result = calls.ioctl(fd, KVM_RUN, 0)
   if (result >= 0) return result

@@ -81,16 +81,16 @@ function writesOf(vcpu: Vcpu): string[] {
 
 if (hasKvm()) {
   test('ioeventfd, datamatch: the value and width -> a signal and no exit; anything else -> an exit', () => {
-    const [seven, any] = [openEventFd(), openEventFd()]
+    const [seven, every] = [openEventFd(), openEventFd()]
     withVcpu(PROTECTED, MMIO_WRITES, (vcpu, { vm }) => {
       vm.ioeventfd({ fd: seven, gpa: 0xd0000050, bytes: 4, datamatch: 7 })
-      vm.ioeventfd({ fd: any, gpa: 0xd0000054, bytes: 4 })
+      vm.ioeventfd({ fd: every, gpa: 0xd0000054, bytes: 4 })
       assert.equal(writesOf(vcpu), ['0xd0000050 4 8', '0xd0000050 2 7'])
       assert.is(takeEventFd(seven), 2)
-      assert.is(takeEventFd(any), 1)
+      assert.is(takeEventFd(every), 1)
     })
     fs.closeSync(seven)
-    fs.closeSync(any)
+    fs.closeSync(every)
   })
 
   test('ioeventfd: two values of one register -> each its own eventfd', () => {

@@ -6,24 +6,14 @@ import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { checkVersion, KvmError, openFailed, requestFailed } from '../../host/kvm/errors.ts'
+import { checkVersion, openFailed, requestFailed } from '../../host/kvm/errors.ts'
 import { Kvm } from '../../host/kvm/kvm.ts'
-import { hasKvm, kernelObjects } from '../support/kvm-guest.ts'
+import { hasKvm, kernelObjects, kvmErrorOf } from '../support/kvm-guest.ts'
 
 const test = suite('kvm/kvm')
 
 const folder = fs.mkdtempSync(join(tmpdir(), 'vblk-kvm-'))
 process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
-
-function kvmErrorOf(work: () => unknown): KvmError {
-  try {
-    work()
-  } catch (error) {
-    assert.instance(error, KvmError)
-    return error as KvmError
-  }
-  return assert.unreachable('should have failed') as never
-}
 
 if (process.platform === 'linux' && process.arch === 'x64') {
   test('open: no such device -> ENOENT, load the module', () => {

@@ -11,6 +11,7 @@ import {
   encodeList,
   encodeNew,
   encodeSregs,
+  fieldsOf,
   KVM_CPUID_ENTRY2,
   KVM_DTABLE,
   KVM_IOEVENTFD,
@@ -26,7 +27,6 @@ import {
   KVM_USERSPACE_MEMORY_REGION,
   SREGS_SEGMENTS,
   SREGS_TABLES,
-  viewOf,
 } from '../../host/kvm/structs.ts'
 
 const test = suite('kvm/structs')
@@ -108,7 +108,7 @@ for (const [name, { bytes, fields }] of Object.entries(STRUCTS)) {
 
 test('decode, encode: bytes 0..143 as kvm_regs -> little-endian, and back', () => {
   const bytes = Uint8Array.from({ length: 144 }, (_, i) => i)
-  const regs = decode(KVM_REGS, viewOf(bytes))
+  const regs = decode(KVM_REGS, fieldsOf(bytes))
   assert.is(regs.rax, 0x0706050403020100n)
   assert.is(regs.rflags, 0x8f8e8d8c8b8a8988n)
   assert.equal(encodeNew(KVM_REGS, regs), bytes)
@@ -116,30 +116,30 @@ test('decode, encode: bytes 0..143 as kvm_regs -> little-endian, and back', () =
 
 test('encode: some fields -> the others stay', () => {
   const bytes = new Uint8Array(32).fill(0xff)
-  encode(KVM_IRQFD, viewOf(bytes), { gsi: 5, flags: 0x01020304 })
+  encode(KVM_IRQFD, fieldsOf(bytes), { gsi: 5, flags: 0x01020304 })
   assert.equal([...bytes.subarray(0, 16)], [255, 255, 255, 255, 5, 0, 0, 0, 4, 3, 2, 1, 255, 255, 255, 255])
 })
 
 test('encodeSregs, decodeSregs: every byte that has a name -> at its place, and back', () => {
   const bytes = Uint8Array.from({ length: 312 }, (_, i) => (i * 7 + 1) & 0xff)
-  const sregs = decodeSregs(viewOf(bytes))
+  const sregs = decodeSregs(fieldsOf(bytes))
   assert.equal(Object.keys(sregs).length, 8 + 2 + 7)
   SREGS_SEGMENTS.forEach((name, i) => {
-    assert.is(sregs[name].selector, viewOf(bytes).getUint16(24 * i + 12, true), name)
+    assert.is(sregs[name].selector, fieldsOf(bytes).getUint16(24 * i + 12, true), name)
   })
   SREGS_TABLES.forEach((name, i) => {
-    assert.is(sregs[name].limit, viewOf(bytes).getUint16(192 + 16 * i + 8, true), name)
+    assert.is(sregs[name].limit, fieldsOf(bytes).getUint16(192 + 16 * i + 8, true), name)
   })
   const again = new Uint8Array(312)
-  encodeSregs(viewOf(again), sregs)
+  encodeSregs(fieldsOf(again), sregs)
   // Without a name: byte 23 of each segment, 6 of each table, and the interrupt from 280 on.
   const padding = (i: number): boolean => (i < 192 ? i % 24 === 23 : i < 224 ? i % 16 >= 10 : i >= 280)
   assert.equal(
     again,
     bytes.map((byte, i) => (padding(i) ? 0 : byte)),
   )
-  encodeSregs(viewOf(bytes), { cs: { selector: 0xbeef }, cr4: 0n, idt: { limit: 1 } })
-  const changed = decodeSregs(viewOf(bytes))
+  encodeSregs(fieldsOf(bytes), { cs: { selector: 0xbeef }, cr4: 0n, idt: { limit: 1 } })
+  const changed = decodeSregs(fieldsOf(bytes))
   assert.equal(changed, {
     ...sregs,
     cs: { ...sregs.cs, selector: 0xbeef },
@@ -155,15 +155,15 @@ test('encodeList, decodeList: entries -> behind a head of 8 bytes that counts th
   ]
   const list = encodeList(KVM_MSR_ENTRY, entries)
   assert.is(list.length, 8 + 2 * 16)
-  assert.is(viewOf(list).getUint32(0, true), 2)
-  assert.is(viewOf(list).getUint32(8 + 16, true), 0xc0000080)
+  assert.is(fieldsOf(list).getUint32(0, true), 2)
+  assert.is(fieldsOf(list).getUint32(8 + 16, true), 0xc0000080)
   assert.equal(decodeList(KVM_MSR_ENTRY, list), entries)
 })
 
 test('encode: unknown field, wrong kind, too large, negative -> refused by name', () => {
   const bytes = new Uint8Array(144)
   const wrong = (values: object): (() => void) => {
-    return () => encode(KVM_REGS, viewOf(bytes), values)
+    return () => encode(KVM_REGS, fieldsOf(bytes), values)
   }
   assert.throws(wrong({ eip: 1n }), /no field eip, but rax,/)
   assert.throws(wrong({ rip: 1 }), /rip is a bigint, not 1/)

@@ -11,6 +11,7 @@ import * as assert from 'uvu/assert'
 import { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_SHUTDOWN } from '../../host/kvm/numbers.ts'
 import type { SregsChange } from '../../host/kvm/structs.ts'
 import { Vcpu } from '../../host/kvm/vcpu.ts'
+import { EventFd } from '../../host/sys/eventfd.ts'
 import {
   createMachine,
   hasKvm,
@@ -20,10 +21,8 @@ import {
   kernelObjects,
   LONG,
   type Machine,
-  openEventFd,
   PROTECTED,
   REAL,
-  signalEventFd,
   startVcpu,
   USER,
 } from '../support/kvm-guest.ts'
@@ -228,22 +227,22 @@ if (!isMainThread) {
   })
 
   test('irqfd: signalled from this thread while the vCPU is in hlt on another -> it wakes, each time', async () => {
-    const fd = openEventFd()
+    const event = EventFd.create()
     const machine = createMachine(INTERRUPTS, { irqchip: true })
     machine.ram.view(...INTERRUPT_GATE.at).set(INTERRUPT_GATE.bytes)
-    machine.vm.irqfd(fd, IRQ)
+    machine.vm.irqfd(event.fd, IRQ)
     const thread = new Thread(machine, 0, PROTECTED)
     for (let count = 1; count <= 5; count++) {
       if (count === 1) assert.match(await thread.next(), 'out 0x80')
       await sleep(20)
-      signalEventFd(fd)
+      event.signal()
       let exit = await thread.next()
       while (exit.startsWith('out 0x80')) exit = await thread.next()
       assert.is(exit, `out 0x81 ${count}`)
     }
     assert.is(await thread.stop(), 'stopped')
     machine.close()
-    fs.closeSync(fd)
+    event.close()
   })
 
   test('interruptVcpu: every thread of the process, which run no vCPU -> the process does not notice', async () => {

@@ -4,7 +4,6 @@
 import { constants } from 'node:os'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { KvmError } from '../../host/kvm/errors.ts'
 import { Kvm } from '../../host/kvm/kvm.ts'
 import {
   KVM_EXIT_HLT,
@@ -16,7 +15,7 @@ import {
   KVM_MP_STATE_UNINITIALIZED,
 } from '../../host/kvm/numbers.ts'
 import { Vcpu } from '../../host/kvm/vcpu.ts'
-import { CODE, hasKvm, LONG, PROTECTED, REAL, startVcpu, withVcpu } from '../support/kvm-guest.ts'
+import { CODE, hasKvm, kvmErrorOf, LONG, nextExit, PROTECTED, REAL, startVcpu, withVcpu } from '../support/kvm-guest.ts'
 
 const test = suite('kvm/vcpu')
 
@@ -108,26 +107,9 @@ const TRIPLE_FAULT = `
   0f 0b                            ud2
 `
 
-function kvmErrorOf(work: () => unknown): KvmError {
-  try {
-    work()
-  } catch (error) {
-    assert.instance(error, KvmError)
-    return error as KvmError
-  }
-  return assert.unreachable('should have failed') as never
-}
-
-/** Runs to the next exit; interruptions that nobody asked for do not count. */
-function next(vcpu: Vcpu): number {
-  let reason = vcpu.run()
-  while (reason === -EINTR) reason = vcpu.run()
-  return reason
-}
-
 /** The exit in one word: 'out 0x3f8 4 0x12345678', 'mmio read 0x..'. */
 function exitOf(vcpu: Vcpu): string {
-  const reason = next(vcpu)
+  const reason = nextExit(vcpu)
   const hex = (value: number): string => `0x${value.toString(16)}`
   const { io, mmio } = vcpu
   if (reason === KVM_EXIT_IO && io.isOut) return `out ${hex(io.port)} ${io.width} ${hex(io.data())}`
@@ -175,8 +157,8 @@ if (hasKvm()) {
       const out: number[] = []
       const widths = { out: '', in: '' }
       let given = 0
-      let reason = next(vcpu)
-      for (; reason === KVM_EXIT_IO; reason = next(vcpu)) {
+      let reason = nextExit(vcpu)
+      for (; reason === KVM_EXIT_IO; reason = nextExit(vcpu)) {
         const { io } = vcpu
         assert.is(io.port, 0x60)
         for (let i = 0; i < io.count; i++) {
@@ -272,7 +254,7 @@ if (hasKvm()) {
       assert.ok(leaf)
       vcpu.setCpuid(entries.map((entry) => (entry === leaf ? { ...leaf, ecx: 0x12345678 } : entry)))
       vcpu.setRegs({ rax: 0x40000000n, rcx: 0n })
-      assert.is(next(vcpu), KVM_EXIT_HLT)
+      assert.is(nextExit(vcpu), KVM_EXIT_HLT)
       const regs = vcpu.regs()
       assert.equal([regs.rbx, regs.rcx], [BigInt(leaf.ebx), 0x12345678n])
     })
@@ -313,7 +295,7 @@ if (hasKvm()) {
 
   test('triple fault -> KVM_EXIT_SHUTDOWN', () => {
     withVcpu(LONG, TRIPLE_FAULT, (vcpu) => {
-      assert.is(next(vcpu), KVM_EXIT_SHUTDOWN)
+      assert.is(nextExit(vcpu), KVM_EXIT_SHUTDOWN)
     })
   })
 
@@ -332,7 +314,7 @@ if (hasKvm()) {
 
   test('closed: run, registers, exit fields -> -EBADF, KvmError, 0; closing again does nothing', () => {
     withVcpu(REAL, PIO_16, (vcpu) => {
-      assert.is(next(vcpu), KVM_EXIT_IO)
+      assert.is(nextExit(vcpu), KVM_EXIT_IO)
       const { io, mmio } = vcpu
       vcpu.close()
       vcpu.close()

@@ -2,13 +2,12 @@
 // behind. The guests are snippets of a few instructions.
 
 import * as fs from 'node:fs'
-import { constants } from 'node:os'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { KvmError } from '../../host/kvm/errors.ts'
 import { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from '../../host/kvm/numbers.ts'
 import type { Vcpu } from '../../host/kvm/vcpu.ts'
 import { Vm } from '../../host/kvm/vm.ts'
+import { EventFd } from '../../host/sys/eventfd.ts'
 import {
   createMachine,
   hasKvm,
@@ -16,18 +15,15 @@ import {
   INTERRUPTS,
   IRQ,
   kernelObjects,
-  openEventFd,
+  kvmErrorOf,
+  nextExit,
   PROTECTED,
   REAL,
-  signalEventFd,
   startVcpu,
-  takeEventFd,
   withVcpu,
 } from '../support/kvm-guest.ts'
 
 const test = suite('kvm/vm')
-
-const { EINTR } = constants.errno
 
 const MMIO_WRITES = `
   b8 07 00 00 00                   mov eax, 7
@@ -50,27 +46,11 @@ const PORT_WRITES = `
   f4                               hlt
 `
 
-function kvmErrorOf(work: () => unknown): KvmError {
-  try {
-    work()
-  } catch (error) {
-    assert.instance(error, KvmError)
-    return error as KvmError
-  }
-  return assert.unreachable('should have failed') as never
-}
-
-function next(vcpu: Vcpu): number {
-  let reason = vcpu.run()
-  while (reason === -EINTR) reason = vcpu.run()
-  return reason
-}
-
 /** The writes that reach us, up to hlt: 'address width value'. */
 function writesOf(vcpu: Vcpu): string[] {
   const writes: string[] = []
-  let reason = next(vcpu)
-  for (; reason !== KVM_EXIT_HLT; reason = next(vcpu)) {
+  let reason = nextExit(vcpu)
+  for (; reason !== KVM_EXIT_HLT; reason = nextExit(vcpu)) {
     const { io, mmio } = vcpu
     if (reason === KVM_EXIT_MMIO) writes.push(`0x${mmio.address.toString(16)} ${mmio.width} ${mmio.data}`)
     else if (reason === KVM_EXIT_IO) writes.push(`0x${io.port.toString(16)} ${io.width} ${io.data()}`)
@@ -81,68 +61,68 @@ function writesOf(vcpu: Vcpu): string[] {
 
 if (hasKvm()) {
   test('ioeventfd, datamatch: the value and width -> a signal and no exit; anything else -> an exit', () => {
-    const [seven, every] = [openEventFd(), openEventFd()]
+    const [seven, every] = [EventFd.create(), EventFd.create()]
     withVcpu(PROTECTED, MMIO_WRITES, (vcpu, { vm }) => {
-      vm.ioeventfd({ fd: seven, gpa: 0xd0000050, bytes: 4, datamatch: 7 })
-      vm.ioeventfd({ fd: every, gpa: 0xd0000054, bytes: 4 })
+      vm.ioeventfd({ fd: seven.fd, gpa: 0xd0000050, bytes: 4, datamatch: 7 })
+      vm.ioeventfd({ fd: every.fd, gpa: 0xd0000054, bytes: 4 })
       assert.equal(writesOf(vcpu), ['0xd0000050 4 8', '0xd0000050 2 7'])
-      assert.is(takeEventFd(seven), 2)
-      assert.is(takeEventFd(every), 1)
+      assert.is(seven.take(), 2)
+      assert.is(every.take(), 1)
     })
-    fs.closeSync(seven)
-    fs.closeSync(every)
+    seven.close()
+    every.close()
   })
 
   test('ioeventfd: two values of one register -> each its own eventfd', () => {
-    const [seven, eight] = [openEventFd(), openEventFd()]
+    const [seven, eight] = [EventFd.create(), EventFd.create()]
     withVcpu(PROTECTED, MMIO_WRITES, (vcpu, { vm }) => {
-      vm.ioeventfd({ fd: seven, gpa: 0xd0000050, bytes: 4, datamatch: 7 })
-      vm.ioeventfd({ fd: eight, gpa: 0xd0000050, bytes: 4, datamatch: 8 })
+      vm.ioeventfd({ fd: seven.fd, gpa: 0xd0000050, bytes: 4, datamatch: 7 })
+      vm.ioeventfd({ fd: eight.fd, gpa: 0xd0000050, bytes: 4, datamatch: 8 })
       assert.equal(writesOf(vcpu), ['0xd0000050 2 7', '0xd0000054 4 7'])
-      assert.equal([takeEventFd(seven), takeEventFd(eight)], [2, 1])
+      assert.equal([seven.take(), eight.take()], [2, 1])
     })
-    fs.closeSync(seven)
-    fs.closeSync(eight)
+    seven.close()
+    eight.close()
   })
 
   test('ioeventfd: unassigned -> exits again; what was not assigned -> ENOENT, twice the same -> EEXIST', () => {
-    const fd = openEventFd()
+    const event = EventFd.create()
     withVcpu(PROTECTED, MMIO_WRITES, (vcpu, { vm }) => {
-      const event = { fd, gpa: 0xd0000050, bytes: 4, datamatch: 7 }
-      vm.ioeventfd(event)
-      assert.is(kvmErrorOf(() => vm.ioeventfd(event)).code, 'EEXIST')
-      vm.ioeventfd(event, false)
-      assert.is(kvmErrorOf(() => vm.ioeventfd(event, false)).code, 'ENOENT')
+      const seven = { fd: event.fd, gpa: 0xd0000050, bytes: 4, datamatch: 7 }
+      vm.ioeventfd(seven)
+      assert.is(kvmErrorOf(() => vm.ioeventfd(seven)).code, 'EEXIST')
+      vm.ioeventfd(seven, false)
+      assert.is(kvmErrorOf(() => vm.ioeventfd(seven, false)).code, 'ENOENT')
       assert.is(writesOf(vcpu).length, 5)
-      assert.is(takeEventFd(fd), 0)
+      assert.is(event.take(), 0)
     })
-    fs.closeSync(fd)
+    event.close()
   })
 
   test('ioeventfd on a port: the value and width -> a signal and no exit', () => {
-    const fd = openEventFd()
+    const event = EventFd.create()
     withVcpu(REAL, PORT_WRITES, (vcpu, { vm }) => {
-      vm.ioeventfd({ fd, gpa: 0x500, bytes: 2, datamatch: 3, pio: true })
+      vm.ioeventfd({ fd: event.fd, gpa: 0x500, bytes: 2, datamatch: 3, pio: true })
       assert.equal(writesOf(vcpu), ['0x500 2 4', '0x500 1 4'])
-      assert.is(takeEventFd(fd), 1)
+      assert.is(event.take(), 1)
     })
-    fs.closeSync(fd)
+    event.close()
   })
 
   test('irqfd, irqLine: a guest with a PIC and an IDT -> one interrupt for each; unassigned -> none', () => {
-    const fd = openEventFd()
+    const event = EventFd.create()
     withVcpu(
       PROTECTED,
       INTERRUPTS,
       (vcpu, { vm, ram }) => {
         ram.view(...INTERRUPT_GATE.at).set(INTERRUPT_GATE.bytes)
-        vm.irqfd(fd, IRQ)
+        vm.irqfd(event.fd, IRQ)
         const nextOut = (): string => {
-          assert.is(next(vcpu), KVM_EXIT_IO, vcpu.explain())
+          assert.is(nextExit(vcpu), KVM_EXIT_IO, vcpu.explain())
           return `0x${vcpu.io.port.toString(16)} ${vcpu.io.data() & (vcpu.io.port === 0x81 ? 0xff : 0)}`
         }
         assert.is(nextOut(), '0x80 0')
-        signalEventFd(fd)
+        event.signal()
         assert.is(nextOut(), '0x81 1')
         const lent = Vm.borrow(vm.fd)
         lent.irqLine(IRQ, true)
@@ -151,13 +131,13 @@ if (hasKvm()) {
         let out = nextOut()
         while (out === '0x80 0') out = nextOut()
         assert.is(out, '0x81 2')
-        vm.irqfd(fd, IRQ, false)
-        signalEventFd(fd)
-        assert.is(takeEventFd(fd), 1)
+        vm.irqfd(event.fd, IRQ, false)
+        event.signal()
+        assert.is(event.take(), 1)
       },
       { irqchip: true },
     )
-    fs.closeSync(fd)
+    event.close()
   })
 
   test('wrong arguments -> KvmError EINVAL that names them', () => {
@@ -217,12 +197,12 @@ if (hasKvm()) {
   })
 
   test('100 machines with everything, closed -> no descriptor and no mapping left', () => {
-    const fd = openEventFd()
+    const event = EventFd.create()
     const cycle = (): void => {
       const { kvm, vm, close } = createMachine('f4  hlt', { irqchip: true })
       vm.createPit2()
-      vm.irqfd(fd, 5)
-      vm.ioeventfd({ fd, gpa: 0xd0000050, bytes: 4, datamatch: 0 })
+      vm.irqfd(event.fd, 5)
+      vm.ioeventfd({ fd: event.fd, gpa: 0xd0000050, bytes: 4, datamatch: 0 })
       const vcpus = [0, 1].map((id) => startVcpu(vm.createVcpu(id), kvm.vcpuMmapBytes, PROTECTED))
       for (const vcpu of vcpus) vcpu.close()
       close()
@@ -232,7 +212,7 @@ if (hasKvm()) {
     assert.equal(before.mappings, [])
     for (let i = 0; i < 100; i++) cycle()
     assert.equal(kernelObjects(), before)
-    fs.closeSync(fd)
+    event.close()
   })
 }
 

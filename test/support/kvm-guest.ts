@@ -1,9 +1,11 @@
 // Small guests under the real KVM, for the tests of host/kvm: is there one, a machine with RAM out of a shared
-// WebAssembly memory, a vCPU in real, protected or long mode at the start of a snippet of machine code, and eventfds.
+// WebAssembly memory, a vCPU in real, protected or long mode at the start of a snippet of machine code.
 
 import * as fs from 'node:fs'
-import koffi from 'koffi'
+import { constants } from 'node:os'
+import * as assert from 'uvu/assert'
 import { GuestMemory } from '../../host/device/guest-memory.ts'
+import { KvmError } from '../../host/kvm/errors.ts'
 import { Kvm } from '../../host/kvm/kvm.ts'
 import type { SregsChange } from '../../host/kvm/structs.ts'
 import { Vcpu } from '../../host/kvm/vcpu.ts'
@@ -175,29 +177,21 @@ export function withVcpu(
   }
 }
 
-const eventfd = koffi.load(null).func('int eventfd(unsigned int initial, int flags)')
-const EFD_CLOEXEC_NONBLOCK = 0o2004000
-
-/** A new eventfd; the caller closes it with fs.closeSync. */
-export function openEventFd(): number {
-  const fd: number = eventfd(0, EFD_CLOEXEC_NONBLOCK)
-  if (fd < 0) throw new Error('no eventfd')
-  return fd
+/** Runs to the next exit; interruptions that nobody asked for do not count. */
+export function nextExit(vcpu: Vcpu): number {
+  let reason = vcpu.run()
+  while (reason === -constants.errno.EINTR) reason = vcpu.run()
+  return reason
 }
 
-export function signalEventFd(fd: number): void {
-  fs.writeSync(fd, new Uint8Array(new BigUint64Array([1n]).buffer))
-}
-
-/** The counter of the eventfd, which is 0 afterwards. */
-export function takeEventFd(fd: number): number {
-  const counter = new BigUint64Array(1)
+export function kvmErrorOf(work: () => unknown): KvmError {
   try {
-    fs.readSync(fd, new Uint8Array(counter.buffer))
+    work()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    assert.instance(error, KvmError)
+    return error as KvmError
   }
-  return Number(counter[0])
+  return assert.unreachable('should have failed') as never
 }
 
 /** The descriptors of this process and what is mapped of KVM, for leaks. */

@@ -2,7 +2,8 @@
 // and leaves no trace in the module. The block belongs to the engine and lies outside every guest region.
 //
 // The transport words (status, interrupt status, generation) and a few counters may be touched by a vCPU thread and a
-// worker at once, so they are read and changed only through the atomic helpers at the end. Everything else has one owner at a time.
+// worker at once, so they are read and changed only through the atomic helpers at the end. Everything else has one
+// owner at a time.
 
 import * as abi from './abi.ts'
 import {

@@ -201,7 +201,7 @@ export class DiskTransport {
     this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
   }
 
-  /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; before one, nothing has failed. */
+  /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; without one, nothing failed. */
   workerDied(): void {
     const { control } = this
     control.abandon()

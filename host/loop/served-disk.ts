@@ -172,6 +172,11 @@ export class ServedDisk {
     }
   }
 
+  /** The thread is ending before its time: its last words to the guest (rule 7). */
+  abandon(): void {
+    this.#transport.workerDied()
+  }
+
   /** Nothing is touched any more. The holder has seen to it that nothing is being touched. */
   async close(): Promise<void> {
     this.#service.close()

@@ -204,6 +204,7 @@ export class DiskTransport {
   /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; without one, nothing failed. */
   workerDied(): void {
     const { control } = this
+    if (!control.isAlive) return
     control.abandon()
     this.completeReset(() => false)
     control.lock()

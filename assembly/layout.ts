@@ -173,6 +173,7 @@ export class Request {
   dataIn: u32
   dataOut: u32
   fault: i32
+  walked: u32
 }
 if (offsetof<Request>('op') !== abi.REQ_OP) ERROR('Request.op')
 if (offsetof<Request>('segments') !== abi.REQ_SEGMENTS) ERROR('Request.segments')
@@ -186,6 +187,7 @@ if (offsetof<Request>('type') !== abi.REQ_TYPE) ERROR('Request.type')
 if (offsetof<Request>('dataIn') !== abi.REQ_DATA_IN) ERROR('Request.dataIn')
 if (offsetof<Request>('dataOut') !== abi.REQ_DATA_OUT) ERROR('Request.dataOut')
 if (offsetof<Request>('fault') !== abi.REQ_FAULT) ERROR('Request.fault')
+if (offsetof<Request>('walked') !== abi.REQ_WALKED) ERROR('Request.walked')
 if (offsetof<Request>() > (abi.REQ_SEGMENT_LIST as usize)) ERROR('Request')
 
 @unmanaged

@@ -183,6 +183,11 @@
 .equ VIRTIO_BLK_S_IOERR, 1
 .equ VIRTIO_BLK_S_UNSUPP, 2
 
+# Status on the way up (3.1.1)
+.equ DRIVING, VIRTIO_CONFIG_S_ACKNOWLEDGE + VIRTIO_CONFIG_S_DRIVER
+.equ NEGOTIATED, DRIVING + VIRTIO_CONFIG_S_FEATURES_OK
+.equ LIVE, NEGOTIATED + VIRTIO_CONFIG_S_DRIVER_OK
+
 # Our own ---------------------------------------------------------------------------------------------------------
 .equ PATTERN_STEP, 0x9e3779b1           # dword i of the disk holds seed + i * PATTERN_STEP
 .equ FILL, 0xcccccccc                   # in buffers before the device fills them
@@ -444,9 +449,9 @@ bring_up:
     rd      VIRTIO_MMIO_STATUS
     expect  $0, FAIL_NOT_RESET
     wr      VIRTIO_MMIO_STATUS, $VIRTIO_CONFIG_S_ACKNOWLEDGE
-    wr      VIRTIO_MMIO_STATUS, $(VIRTIO_CONFIG_S_ACKNOWLEDGE + VIRTIO_CONFIG_S_DRIVER)
+    wr      VIRTIO_MMIO_STATUS, $DRIVING
     rd      VIRTIO_MMIO_STATUS
-    expect  $(VIRTIO_CONFIG_S_ACKNOWLEDGE + VIRTIO_CONFIG_S_DRIVER), FAIL_DRIVER
+    expect  $DRIVING, FAIL_DRIVER
 
     step    STEP_FEATURES
     wr      VIRTIO_MMIO_DEVICE_FEATURES_SEL, $1
@@ -468,9 +473,9 @@ bring_up:
     wr      VIRTIO_MMIO_DRIVER_FEATURES, $1
     wr      VIRTIO_MMIO_DRIVER_FEATURES_SEL, $0
     wr      VIRTIO_MMIO_DRIVER_FEATURES, %esi
-    wr      VIRTIO_MMIO_STATUS, $(VIRTIO_CONFIG_S_ACKNOWLEDGE + VIRTIO_CONFIG_S_DRIVER + VIRTIO_CONFIG_S_FEATURES_OK)
+    wr      VIRTIO_MMIO_STATUS, $NEGOTIATED
     rd      VIRTIO_MMIO_STATUS
-    expect  $(VIRTIO_CONFIG_S_ACKNOWLEDGE + VIRTIO_CONFIG_S_DRIVER + VIRTIO_CONFIG_S_FEATURES_OK), FAIL_FEATURES_OK
+    expect  $NEGOTIATED, FAIL_FEATURES_OK
 
     movl    $GENERATION_TRIES, %esi     # 2.5.3: both halves of the capacity from one generation
 2:  rd      VIRTIO_MMIO_CONFIG_GENERATION
@@ -510,9 +515,9 @@ bring_up:
     wr      VIRTIO_MMIO_QUEUE_READY, $1
     rd      VIRTIO_MMIO_QUEUE_READY
     expect  $1, FAIL_QUEUE_READY
-    wr      VIRTIO_MMIO_STATUS, $0xf    # all four of 3.1.1
+    wr      VIRTIO_MMIO_STATUS, $LIVE
     rd      VIRTIO_MMIO_STATUS
-    expect  $0xf, FAIL_DRIVER_OK
+    expect  $LIVE, FAIL_DRIVER_OK
     step    STEP_LIVE
     unless  FLAG_INTERRUPTS, 4f
     sti
@@ -813,7 +818,7 @@ set_used_event:
 # Fails if the device says that it needs a reset (rule 7).
 check_alive:
     rd      VIRTIO_MMIO_STATUS
-    movl    $0xf, %edx
+    movl    $LIVE, %edx
     movl    $FAIL_NEEDS_RESET, %ecx
     testl   $VIRTIO_CONFIG_S_NEEDS_RESET, %eax
     jnz     fail

@@ -43,10 +43,11 @@
 .equ PARAM_RESETS, 0x28
 .equ PARAM_SPIN_LIMIT, 0x2c
 .equ PARAM_RESET_LIMIT, 0x30
-.equ PARAM_QUIET_READS, 0x34
-.equ PARAM_CAPACITY_LOW, 0x38
-.equ PARAM_CAPACITY_HIGH, 0x3c
-.equ PARAM_SERIAL, 0x40                 # 20 bytes
+.equ PARAM_GRACE_READS, 0x34
+.equ PARAM_QUIET_READS, 0x38
+.equ PARAM_CAPACITY_LOW, 0x3c
+.equ PARAM_CAPACITY_HIGH, 0x40
+.equ PARAM_SERIAL, 0x44                 # 20 bytes
 
 .equ PARAMS_MAGIC, 0x31505447           # "GTP1"
 .equ FLAG_INTERRUPTS, 1
@@ -878,8 +879,10 @@ cut_short:
     call    buffer_range
     rep stosl
     note    STEP_QUIET
-    call    quiet                       # an interrupt sent before the reset may still be on its way
+    movl    PARAMS + PARAM_GRACE_READS, %ebx
+    call    quiet                       # an interrupt sent before the reset may still be on its way through the kernel
     pushl   RESULTS + RESULT_INTERRUPTS
+    movl    PARAMS + PARAM_QUIET_READS, %ebx
     call    quiet
     movl    RESULTS + RESULT_INTERRUPTS, %eax
     popl    %esi
@@ -913,13 +916,12 @@ buffer_range:
     movl    $SCRUB, %eax
     ret
 
-# Lets time pass with reads of InterruptStatus, which stays 0 after a reset.
+# Lets time pass with ebx reads of InterruptStatus, which stays 0 after a reset.
 quiet:
-    movl    PARAMS + PARAM_QUIET_READS, %ebx
-1:  rd      VIRTIO_MMIO_INTERRUPT_STATUS
+    rd      VIRTIO_MMIO_INTERRUPT_STATUS
     expect  $0, FAIL_LATE_STATUS
     decl    %ebx
-    jnz     1b
+    jnz     quiet
     ret
 
 # Interrupts ------------------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ const sample: protocol.GuestParameters = {
   resets: 0,
   spinLimit: 1,
   resetLimit: 1,
+  graceReads: 1,
   quietReads: 1,
   capacitySectors: 2048,
   serial: 'serial',
@@ -140,7 +141,7 @@ test('parameters: what the guest cannot do is refused by name', () => {
     [{ dataBytes: 100 }, /dataBytes/],
     [{ dataBytes: 8192 }, /dataBytes/],
     [{ capacitySectors: 39 }, /disk/],
-    [{ spinLimit: 0 }, /limits/],
+    [{ spinLimit: 0 }, /spinLimit/],
     [{ irq: 16 }, /irq/],
   ]
   for (const [part, message] of wrong) {

@@ -35,13 +35,15 @@ export const PARAM = {
   spinLimit: 0x2c,
   /** looks at Status before a reset is given up */
   resetLimit: 0x30,
-  /** reads of InterruptStatus while nothing may happen after a reset, twice */
-  quietReads: 0x34,
+  /** reads of InterruptStatus after a reset, while an interrupt sent before it may still arrive */
+  graceReads: 0x34,
+  /** and then, while none may */
+  quietReads: 0x38,
   /** what the device must say its size is */
-  capacityLow: 0x38,
-  capacityHigh: 0x3c,
+  capacityLow: 0x3c,
+  capacityHigh: 0x40,
   /** 20 bytes, padded with NUL: what GET_ID must return */
-  serial: 0x40,
+  serial: 0x44,
 } as const
 
 export const PARAMS_MAGIC = 0x31505447
@@ -198,6 +200,7 @@ export interface GuestParameters {
   resets: number
   spinLimit: number
   resetLimit: number
+  graceReads: number
   quietReads: number
   capacitySectors: number
   serial: string
@@ -252,7 +255,9 @@ function check(parameters: GuestParameters): void {
   must(dataBytes >= 512 && dataBytes <= DATA_BYTES_MAX && dataBytes % 512 === 0, 'dataBytes must be whole sectors')
   const sectors = (dataBytes / SECTOR_BYTES) * (probe ? 1 : pairs(parameters))
   must(startSector + sectors <= parameters.capacitySectors, 'the disk is too small')
-  must(parameters.spinLimit > 0 && parameters.resetLimit > 0 && parameters.quietReads > 0, 'limits must not be 0')
+  for (const name of ['spinLimit', 'resetLimit', 'graceReads', 'quietReads'] as const) {
+    must(parameters[name] > 0, `${name} must not be 0`)
+  }
 }
 
 export function writeParameters(ram: GuestRam, parameters: GuestParameters): void {

@@ -3,8 +3,8 @@
 // Calls made once per request (pread, preadv, pwrite, pwritev, fdatasync) answer with a number: what the call
 // returned, or -errno. Calls made at set-up throw SysError. Pointers are passed as plain numbers (user addresses have
 // 47 bits, numbers hold 53): that is the fastest form koffi has, makes no BigInt and copies nothing. An address is
-// valid only while its buffer is reachable, so keep the view in use across the call.
-// Does not open, close or own file descriptors (node:fs does, with one owner each); no retries on EINTR.
+// valid only while its buffer is reachable, so keep the view in use across the call (see Words).
+// Does not open, close or own file descriptors (fd.ts and node:fs do, with one owner each); no retries on EINTR.
 
 import koffi from 'koffi'
 import { bind } from './bind.ts'
@@ -131,4 +131,19 @@ export function addressOf(buffer: ArrayBufferLike): number {
     addresses.set(buffer, address)
   }
   return address
+}
+
+/**
+ * Zeroed 32-bit words at an address, for calls to read and fill: made once, used for every call. What has the address
+ * has the words too, and that is the point: V8 does not keep a module's variable that no function mentions, so words
+ * that are written once and used by their address alone would be collected, and the address be somebody else's.
+ */
+export class Words {
+  readonly words: Uint32Array
+  readonly address: number
+
+  constructor(length: number) {
+    this.words = new Uint32Array(new ArrayBuffer(length * 4))
+    this.address = addressOf(this.words.buffer)
+  }
 }

@@ -1,12 +1,13 @@
 // The test guest under real KVM over an inline VirtioBlk, every MMIO access an exit to this thread: polling and
-// interrupts, EVENT_IDX on and off, batches of 1 and 32, a reset in the middle of a batch or not. What the guest
-// checks is in test/guest/guest.s; here its counts are held to ours. Needs /dev/kvm.
+// interrupts, EVENT_IDX on and off, batches of 1 and 32, a reset in the middle of a batch or not; and the same with
+// kicks through an ioeventfd. What the guest checks is in test/guest/guest.s; here its counts are held to ours. Needs
+// /dev/kvm.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VIRTIO_MMIO_QUEUE_NOTIFY } from '../../assembly/spec.ts'
 import { type GuestParameters, writtenPattern } from '../guest/protocol.ts'
-import { type InlineGuest, inlineGuest } from '../support/inline-guest.ts'
+import { type InlineGuest, inlineGuest, isResetting } from '../support/inline-guest.ts'
 import { hasKvm } from '../support/kvm-guest.ts'
 import { assertPassed, type GuestRun } from '../support/test-guest.ts'
 
@@ -27,7 +28,8 @@ function assertStored(guest: InlineGuest, run: GuestRun): void {
     'behind',
   )
   const { counters } = guest.disk
-  assert.is(Number(counters.kicks), results.kicks)
+  // Kicks of an eventfd add up, and one may be left over from before a reset.
+  if (!guest.device.kickFds) assert.is(Number(counters.kicks), results.kicks)
   assert.is(Number(counters.writesCompleted), parameters.requests / 2)
   assert.is(Number(counters.ioErrors), 2)
   assert.is(Number(counters.unsupported), 1)
@@ -62,7 +64,7 @@ if (hasKvm()) {
     test(`${name(mode)} -> every check of the guest passes, exits are its register accesses`, async () => {
       await withGuest((guest) => {
         const run = guest.run({ ...mode, requests: 128, startSector: 8 })
-        assertPassed(run, {})
+        assertPassed(run, guest.device)
         assertStored(guest, run)
         // An inline device has carried out everything when the kick returns.
         assert.is(run.results.cutRequests, 0)
@@ -71,10 +73,25 @@ if (hasKvm()) {
     })
   }
 
+  for (const mode of matrix) {
+    test(`${name(mode)}, ioeventfd -> QueueNotify never leaves the guest`, async () => {
+      const body = (guest: InlineGuest): void => {
+        const run = guest.run({ ...mode, requests: 128 }, { tickMs: 1 })
+        assertPassed(run, guest.device)
+        assertStored(guest, run)
+        assert.is(run.exits.notifies, 0)
+        assert.ok(run.results.kicks > 0)
+        if (mode.interrupts) assert.ok(run.results.wakeups > 0, 'wake-ups')
+        assert.is(run.results.cutRequests, mode.resets * mode.batch)
+      }
+      await withGuest(body, { ioeventfd: true })
+    })
+  }
+
   test('requests of 4 KiB, another seed, line 11 of the second 8259, window elsewhere', async () => {
     await withGuest((guest) => {
       const run = guest.run({ dataBytes: 4096, batch: 5, seed: 99, irq: 11, window: 0xfe001000, requests: 44 })
-      assertPassed(run, {})
+      assertPassed(run, guest.device)
       assertStored(guest, run)
     })
   })
@@ -82,7 +99,7 @@ if (hasKvm()) {
   test('a ring of exactly three descriptors per slot that wraps many times', async () => {
     await withGuest((guest) => {
       const run = guest.run({ batch: 1, queueSize: 4, requests: 200 })
-      assertPassed(run, {})
+      assertPassed(run, guest.device)
       assertStored(guest, run)
     })
   })
@@ -91,7 +108,7 @@ if (hasKvm()) {
     for (const interrupts of [false, true]) {
       await withGuest((guest) => {
         const run = guest.run({ interrupts, probe: true, requests: 100 })
-        assertPassed(run, {})
+        assertPassed(run, guest.device)
         assert.equal([run.exits.notifies, run.results.kicks, run.results.requests], [100, 100, 100])
         assert.ok(run.longestNotifyMs > 0 && run.notifyMs >= run.longestNotifyMs)
       })
@@ -107,6 +124,7 @@ if (hasKvm()) {
         else write(value)
       },
       tick() {
+        if (isResetting(guest.memory)) return
         const kicks = pending
         pending = []
         for (const kick of kicks) kick()
@@ -121,9 +139,9 @@ if (hasKvm()) {
     test(`${name({ ...mode, interrupts: true })}, late device -> the guest sleeps and is woken`, async () => {
       const body = (guest: InlineGuest): void => {
         const run = guest.run({ ...mode, interrupts: true }, { tickMs: 2 })
-        assertPassed(run, {})
-        assert.ok(run.results.wakeups >= run.results.kicks - 2, `${run.results.wakeups} wake-ups`)
-        assert.ok(run.results.cutRequests > 0, 'cut')
+        assertPassed(run, guest.device)
+        assert.ok(run.results.wakeups > 0)
+        assert.is(run.results.cutRequests, mode.resets * mode.batch)
       }
       await withGuest(body, { hooks: late })
     })
@@ -131,9 +149,9 @@ if (hasKvm()) {
     test(`${name({ ...mode, interrupts: false })}, late device -> the guest polls until it is there`, async () => {
       const body = (guest: InlineGuest): void => {
         const run = guest.run({ ...mode, interrupts: false }, { tickMs: 2 })
-        assertPassed(run, {})
+        assertPassed(run, guest.device)
         assert.ok(run.results.polls > 0)
-        assert.ok(run.results.cutRequests > 0, 'cut')
+        assert.is(run.results.cutRequests, mode.resets * mode.batch)
       }
       await withGuest(body, { hooks: late })
     })

@@ -1,13 +1,16 @@
 // The test guest over an inline VirtioBlk on the same thread: guest RAM, a disk in memory, and an eventfd for the
-// interrupt. `hooks` stand between the guest and the device, for devices that are late or wrong. The guest's thread is
-// blocked while it runs, so back ends must be synchronous. Owns what it makes; close() frees it.
+// interrupt. `hooks` stand between the guest and the device, for devices that are late or wrong. With `ioeventfd` kicks
+// go to an eventfd and are looked at once per tick, but not while the guest resets: so every reset finds requests in
+// flight. The guest's thread is blocked while it runs, so back ends must be synchronous. Owns what it makes; close()
+// frees it.
 
+import { VIRTIO_MMIO_QUEUE_NOTIFY } from '../../assembly/spec.ts'
 import { MemoryBackend } from '../../host/backend/memory.ts'
 import type { BlockBackend } from '../../host/backend/types.ts'
 import { GuestMemory } from '../../host/device/guest-memory.ts'
 import { VirtioBlk } from '../../host/device/virtio-blk.ts'
 import { EventFd } from '../../host/sys/eventfd.ts'
-import { GUEST_RAM_BYTES, type GuestParameters } from '../guest/protocol.ts'
+import { GUEST_RAM_BYTES, type GuestParameters, readResults, STEP } from '../guest/protocol.ts'
 import { type GuestDevice, type GuestOptions, type GuestRun, runGuest } from './test-guest.ts'
 
 const SERIAL = 'test-guest-disk'
@@ -25,6 +28,7 @@ export interface GuestHooks {
 }
 
 export interface InlineGuest {
+  device: GuestDevice
   memory: GuestMemory
   disk: VirtioBlk
   /** what the disk holds */
@@ -40,12 +44,19 @@ export interface InlineGuest {
 export interface InlineOptions {
   backend?: (disk: MemoryBackend) => BlockBackend
   hooks?: (guest: InlineGuest) => GuestHooks
+  ioeventfd?: boolean
+}
+
+/** The guest has begun a reset in the middle of a batch and not yet found Status 0. */
+export function isResetting(memory: GuestMemory): boolean {
+  return readResults(memory).step === STEP.reset
 }
 
 export async function inlineGuest(options: InlineOptions = {}): Promise<InlineGuest> {
   const memory = GuestMemory.create({ ramBytes: GUEST_RAM_BYTES, shared: true })
   const store = new MemoryBackend(DISK_BYTES)
   const event = EventFd.create()
+  const kick = options.ioeventfd ? EventFd.create() : undefined
   const failures: string[] = []
   let hooks: GuestHooks = {}
   const signal = (): void => {
@@ -70,9 +81,14 @@ export async function inlineGuest(options: InlineOptions = {}): Promise<InlineGu
       if (hooks.write) hooks.write(offset, value, write)
       else write(value)
     },
-    tick: () => hooks.tick?.(),
+    tick: () => {
+      if (kick && !isResetting(memory) && kick.take() > 0) disk.mmioWrite(VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0)
+      hooks.tick?.()
+    },
+    ...(kick && { kickFds: [kick.fd] }),
   }
   const guest: InlineGuest = {
+    device,
     memory,
     disk,
     content: store.bytes,
@@ -85,6 +101,7 @@ export async function inlineGuest(options: InlineOptions = {}): Promise<InlineGu
     close: async () => {
       await disk.close()
       event.close()
+      kick?.close()
     },
   }
   hooks = options.hooks?.(guest) ?? {}

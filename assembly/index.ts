@@ -144,8 +144,9 @@ export function mmioWrite(statePtr: u32, offset: u32, width: u32, value: u32): u
 // The drain ------------------------------------------------------------------------------------------------
 
 /**
- * Takes up to `max` chains (fewer if they are many descriptors long, all together), judges them, takes their tokens at time `now` (ns) and lists the slots of those that need
- * IO in queue.planned; the others are answered here. Returns their number and PLAN_* above it.
+ * Takes up to `max` chains (fewer if they are very many descriptors all together), judges them, takes their tokens at
+ * time `now` (ns) and lists the slots of those that need IO in queue.planned; the others are answered here. Returns
+ * their number and PLAN_* above it.
  */
 export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
   const state = changetype<State>(statePtr)

@@ -264,8 +264,11 @@ export class QueueService {
     }
     const bytes = this.#copyBytes(queue, slot)
     const full = bytes > 0 && (this.#waiting.length > 0 || (this.#copied > 0 && this.#copied + bytes > COPIES_MAX))
-    if (full || this.#isHeld()) {
+    const held = this.#isHeld()
+    if (full || held) {
       this.#waiting.push(request)
+      // Room is made by answers, which ask to be served. A holder may let go before this drain ends, and tell nobody.
+      if (held) this.#dirty.add(queue)
       return
     }
     this.#copied += bytes

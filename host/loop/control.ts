@@ -106,9 +106,16 @@ export class DiskControl {
 
   /** As waitQuiet, without blocking the thread and without end. */
   async whenQuiet(): Promise<void> {
-    while (this.isBusy) {
-      const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
-      if (waiting.async) await waiting.value
+    if (!this.isBusy) return
+    // A process does not stay for a waitAsync alone, and the worker's thread does not keep it either.
+    const stay = setInterval(() => {}, 1000)
+    try {
+      while (this.isBusy) {
+        const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
+        if (waiting.async) await waiting.value
+      }
+    } finally {
+      clearInterval(stay)
     }
   }
 

@@ -123,18 +123,27 @@ export class ServedDisk {
   /** One batch of each queue that wants one (rule 28). True if there is more to do at once. */
   turn(): boolean {
     const { control } = this.#transport
-    if (!control.enter()) return false
+    if (!control.enter()) {
+      // A reset may have seen the worker at the door at the end of its second, and left the rest to it.
+      if (!control.isResetPending) return false
+      this.#transport.completeReset(() => false)
+      return true
+    }
     let more = true
     try {
       if (control.resets !== this.#resets) {
         this.#resets = control.resets
         this.#armedUntil = 0
         this.#service.reset()
-        // The kick that brought us here came after it.
+        // A kick of the new driver may have come before this look at the reset, and has just been forgotten with it.
         this.#service.wantAll()
       }
       more = this.#service.serve()
-      if (!control.isHeld && this.#service.isWaiting) this.#sleep()
+      if (this.#service.isWaiting) {
+        // A hold that has come only now may go without having turned the worker away, and then wakes nobody.
+        if (control.isHeld) more = true
+        else this.#sleep()
+      }
       more ||= this.#service.isWanted
     } finally {
       control.leave()

@@ -165,8 +165,9 @@ export class DiskTransport {
 
   // The way out --------------------------------------------------------------------------------------------
 
-  /** Makes the worker look at the disk. */
+  /** Makes the worker look at the disk. Of a disk that is closed the descriptors may be somebody else's by now. */
   wake(): void {
+    if (this.control.isClosed) return
     const { wakeFd } = this.#handle
     let result = signalEventFd(wakeFd)
     if (result === -EAGAIN) {

@@ -6,6 +6,7 @@ import { DiskWorker, type WorkerDisk } from '../../host/loop/disk-worker.ts'
 import { GUEST_RAM_BYTES, type GuestParameters } from '../guest/protocol.ts'
 import { Script } from './script.ts'
 import { type GuestDevice, type GuestOptions, type GuestRun, runGuest } from './test-guest.ts'
+import { builtModule } from './worker.ts'
 
 const DISK_BYTES = 1 << 20
 const SERIAL = 'worker disk'
@@ -19,9 +20,6 @@ export interface WorkerGuest {
   run(parameters?: Partial<GuestParameters>, options?: Partial<GuestOptions>): GuestRun
 }
 
-/** Where test/support/scripted.module.ts was built to, seen from a built test file. */
-const SCRIPTED = new URL('../support/scripted.module.js', import.meta.url)
-
 export async function withWorkerGuest(
   ioeventfd: boolean,
   body: (guest: WorkerGuest) => Promise<void> | void,
@@ -31,7 +29,7 @@ export async function withWorkerGuest(
   const worker = await DiskWorker.create({ onFailure: (message) => failures.push(message) })
   try {
     const script = Script.create(new Uint8Array(DISK_BYTES))
-    const disk = await worker.attach({ memory, serial: SERIAL, backend: { module: SCRIPTED, options: script.data } })
+    const disk = await worker.attach({ memory, serial: SERIAL, backend: { module: builtModule('scripted'), options: script.data } })
     const device: GuestDevice = {
       interruptFd: disk.interruptFd,
       mmioRead: (offset, width) => disk.mmioRead(offset, width),

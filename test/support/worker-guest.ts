@@ -29,7 +29,11 @@ export async function withWorkerGuest(
   const worker = await DiskWorker.create({ onFailure: (message) => failures.push(message) })
   try {
     const script = Script.create(new Uint8Array(DISK_BYTES))
-    const disk = await worker.attach({ memory, serial: SERIAL, backend: { module: builtModule('scripted'), options: script.data } })
+    const disk = await worker.attach({
+      memory,
+      serial: SERIAL,
+      backend: { module: builtModule('scripted'), options: script.data },
+    })
     const device: GuestDevice = {
       interruptFd: disk.interruptFd,
       mmioRead: (offset, width) => disk.mmioRead(offset, width),

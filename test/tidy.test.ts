@@ -181,6 +181,8 @@ const ENTRIES = [
   'host/index.ts',
   'host/node.ts',
   'host/cli/vblk.ts',
+  'host/loop/disk-thread.ts',
+  'host/loop/waiter.ts',
   'host/build.mjs',
   'host/setup.mjs',
   'test/run.mjs',
@@ -189,7 +191,7 @@ const ENTRIES = [
 /** Programs that package.json or another program starts, and ambient types. */
 function isEntry(file: string): boolean {
   if (ENTRIES.includes(file) || file.endsWith('.d.ts') || file === 'assembly/index.ts') return true
-  return file.endsWith('.test.ts') || /^test\/bench\/\w+\.ts$/.test(file)
+  return /\.(test|module)\.ts$/.test(file) || /^test\/bench\/\w+\.ts$/.test(file)
 }
 
 const imports = new Map(files.map((file) => [file, importsOf(file)]))

@@ -48,6 +48,7 @@ export class DiskWorker {
   readonly #disks = new Map<number, WorkerDisk>()
   readonly #pending = new Map<number, Pending>()
   #epoll = Epoll.create()
+  readonly #outerEpoll = Epoll.create()
   #stop = EventFd.create()
   #thread: Worker | undefined
   #port: MessagePort | undefined
@@ -73,6 +74,7 @@ export class DiskWorker {
     const { port1, port2 } = new MessageChannel()
     const data: Omit<ThreadData, 'port'> = {
       epollFd: this.#epoll.fd,
+      outerEpollFd: this.#outerEpoll.fd,
       controlFd: this.#control.fd,
       stopFd: this.#stop.fd,
     }
@@ -81,6 +83,7 @@ export class DiskWorker {
       transferList: [port2],
       name: 'virtio-blk',
     })
+    this.#outerEpoll.add(this.#epoll.fd, 0)
     this.#thread = thread
     this.#port = port1
     this.#hasServed = false
@@ -109,10 +112,13 @@ export class DiskWorker {
   #bury(reason: string): void {
     this.#onFailure(`virtio-blk: the disk worker died: ${reason}`)
     for (const disk of this.#disks.values()) disk.workerDied()
-    const isWorth = this.#hasServed
+    if (!this.#hasServed) {
+      // It cannot even start, or died of the first thing it was asked: another one would not do better.
+      this.#thread = undefined
+      return
+    }
     this.#renewDescriptors()
     this.#start()
-    if (!isWorth) return
     for (const disk of this.#disks.values()) {
       disk.serveAgain().catch((error) => this.#onFailure(`virtio-blk: a disk has no worker any more: ${error.message}`))
     }
@@ -120,9 +126,11 @@ export class DiskWorker {
 
   /** The old epoll still has the disks' descriptors in it, and the old stop event may have been signalled. */
   #renewDescriptors(): void {
+    this.#outerEpoll.remove(this.#epoll.fd)
     this.#epoll.close()
     this.#epoll = Epoll.create()
     this.#control.take()
+    this.#stop.take()
   }
 
   #take(answer: Answer): void {
@@ -148,12 +156,12 @@ export class DiskWorker {
   ask(request: Ask): Promise<number | undefined> {
     const call = ++this.#calls
     return new Promise((resolve, reject) => {
-      if (this.#closed) {
-        reject(new Error('the disk worker is closed'))
+      if (this.#closed || this.#thread === undefined) {
+        reject(new Error(`the disk worker ${this.#closed ? 'is closed' : 'has died'}`))
         return
       }
       this.#pending.set(call, { resolve, reject })
-      this.#thread?.ref()
+      this.#thread.ref()
       this.#port?.postMessage({ ...request, call })
       this.#control.signal()
     })
@@ -198,7 +206,7 @@ export class DiskWorker {
     this.#stop.signal()
     this.#thread?.ref()
     await this.#ended
-    for (const owned of [this.#epoll, this.#control, this.#stop]) owned.close()
+    for (const owned of [this.#outerEpoll, this.#epoll, this.#control, this.#stop]) owned.close()
   }
 }
 
@@ -302,6 +310,7 @@ export class WorkerDisk {
 
   /** For DiskWorker: hands the disk to a new thread. It serves once the guest has reset the device. */
   async serveAgain(): Promise<void> {
+    if (this.#closing !== undefined) return
     await this.#worker.ask({ kind: 'open', id: this.#message.id, backend: this.#backend })
     await this.#serve()
   }

@@ -77,7 +77,8 @@ export class ServedDisk {
   /** Adds the disk's descriptors to the loop's and asks for a first drain: whatever came before is not lost. */
   attach(epoll: Epoll): void {
     const { wakeFd, kickFds, timerFd } = this.#message.handle
-    epoll.add(wakeFd, tokenOf(WAKE, this.id))
+    // On edge: a wake-up says all by coming, so its counter is never read. A full one is emptied by who finds it so.
+    epoll.add(wakeFd, tokenOf(WAKE, this.id), true)
     kickFds.forEach((fd, queue) => {
       epoll.add(fd, tokenOf(KICK, this.id, queue))
     })
@@ -101,7 +102,6 @@ export class ServedDisk {
   }
 
   woken(): void {
-    takeEventFd(this.#message.handle.wakeFd)
     if (this.#transport.control.takeRetry()) this.#service.wantStalled()
     this.#service.kickAll()
   }
@@ -179,6 +179,11 @@ export class ServedDisk {
     if (this.#transport.control.count('timerErrors')) {
       this.#onFailure(`virtio-blk: the throttle timer cannot be armed (errno ${-armed}), polling instead`)
     }
+  }
+
+  /** The thread is ending before its time: its last words to the guest (rule 7). */
+  abandon(): void {
+    this.#transport.workerDied()
   }
 
   /** Nothing is touched any more. The holder has seen to it that nothing is being touched. */

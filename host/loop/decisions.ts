@@ -50,6 +50,12 @@ export function dispatch(token: number): Action {
   }
 }
 
+/**
+ * The longest sleep in epoll_wait. A thread that is ended from outside (with the thread that made it, or for want of
+ * memory) signals nothing, and Node waits until it is back from its system call.
+ */
+export const LOOK_UP_MS = 1000
+
 /** The longest a throttle timer runs: one second, in ns. */
 export const RETRY_TIMER_MAX_NANOS = 1_000_000_000
 

@@ -9,7 +9,7 @@ import { constants } from 'node:os'
 import type { Epoll } from '../sys/epoll.ts'
 import { takeEventFd } from '../sys/eventfd.ts'
 import { SysError } from '../sys/libc.ts'
-import { diskOf, dispatch, queueOf } from './decisions.ts'
+import { diskOf, dispatch, LOOK_UP_MS, queueOf } from './decisions.ts'
 import { monotonicNanos, type ServedDisk } from './served-disk.ts'
 
 const { EINTR } = constants.errno
@@ -92,7 +92,7 @@ export class Loop {
     const { epoll } = this.#options
     for (;;) {
       if (this.#needsEventLoop) await this.#turnEventLoop()
-      const count = epoll.wait(this.#needsEventLoop || this.#ready.size > 0 ? 0 : this.#timeoutMs())
+      const count = epoll.wait(this.#needsEventLoop || this.#ready.size > 0 ? 0 : (this.#timeoutMs() ?? LOOK_UP_MS))
       if (count < 0 && count !== -EINTR) throw new SysError('epoll_wait', -count)
       let stop = false
       for (let i = 0; i < count; i++) stop = this.#handle(epoll.token(i)) || stop
@@ -154,10 +154,12 @@ export class Loop {
     }
   }
 
-  #timeoutMs(): number {
+  /** Until the first disk is to be polled, at most LOOK_UP_MS as no stall is longer; undefined if none is. */
+  #timeoutMs(): number | undefined {
+    if (this.#polling.size === 0) return undefined
     let pollAt = Number.POSITIVE_INFINITY
     for (const disk of this.#polling) pollAt = Math.min(pollAt, disk.pollAt)
-    return pollAt === Number.POSITIVE_INFINITY ? -1 : Math.max(0, Math.ceil((pollAt - monotonicNanos()) / 1e6))
+    return Math.min(LOOK_UP_MS, Math.max(0, Math.ceil((pollAt - monotonicNanos()) / 1e6)))
   }
 
   /** Lets promises and messages of this thread run; sleeps until one of them, or an event, wants the loop. */
@@ -169,7 +171,7 @@ export class Loop {
     let timer: ReturnType<typeof setTimeout> | undefined
     await new Promise<void>((resolve) => {
       this.#rouse = resolve
-      if (timeoutMs >= 0) timer = setTimeout(resolve, timeoutMs)
+      if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs)
       if (this.#late === 0) return
       this.#waiter ??= this.#options.waiter(() => this.#rouse())
       this.#waiter.arm()

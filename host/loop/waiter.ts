@@ -5,6 +5,7 @@
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { Epoll } from '../sys/epoll.ts'
+import { LOOK_UP_MS } from './decisions.ts'
 import type { Waiter } from './loop.ts'
 
 const IDLE = 0
@@ -46,7 +47,7 @@ function main({ epollFd, turn }: WaiterData): void {
   for (;;) {
     Atomics.wait(turn, 0, IDLE)
     if (Atomics.load(turn, 0) === OVER) return
-    epoll.wait(-1)
+    if (epoll.wait(LOOK_UP_MS) === 0) continue
     // Whatever woke it, the worker looks for itself, at errors too.
     if (Atomics.compareExchange(turn, 0, ARMED, IDLE) === OVER) return
     parentPort?.postMessage(null)

@@ -17,9 +17,13 @@ const MISSED = 17 // the worker turned away from a held disk: it wants to be wok
 const RESETS = 18 // resets done by other threads than the worker
 const RETRY = 19 // the limits have changed: ask stalled heads again
 const RESET_PENDING = 20 // a reset waits for the worker to leave the disk
-const ALIVE = 21 // a worker serves the disk
+const WORKER = 21 // NO_WORKER, SERVED or EXPECTED
 const BUSY = 32 // the worker is in the disk
 const FAILURES = 48 // counts, one word per kind
+
+const NO_WORKER = 0 // and none will come
+const SERVED = 1
+const EXPECTED = 2 // it died, and another one is to come
 
 /** What went wrong beside the guest's requests and was survived (rule 29). */
 export const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
@@ -122,21 +126,27 @@ export class DiskControl {
     }
   }
 
-  /** The worker has died: it is in no disk any more. */
-  abandon(): void {
-    Atomics.store(this.#words, ALIVE, 0)
+  /** The worker has died: it is in no disk any more. True for the first to say so; another worker is expected. */
+  abandon(): boolean {
+    const isFirst = Atomics.compareExchange(this.#words, WORKER, SERVED, EXPECTED) === SERVED
     Atomics.store(this.#words, BUSY, 0)
     Atomics.notify(this.#words, BUSY)
+    return isFirst
   }
 
   // Flags --------------------------------------------------------------------------------------------------
 
-  get isAlive(): boolean {
-    return Atomics.load(this.#words, ALIVE) !== 0
+  /** A worker serves the disk, or soon will. */
+  get hasWorker(): boolean {
+    return Atomics.load(this.#words, WORKER) !== NO_WORKER
   }
 
-  setAlive(): void {
-    Atomics.store(this.#words, ALIVE, 1)
+  setServed(): void {
+    Atomics.store(this.#words, WORKER, SERVED)
+  }
+
+  giveUp(): void {
+    Atomics.store(this.#words, WORKER, NO_WORKER)
   }
 
   get isClosed(): boolean {

@@ -36,6 +36,9 @@ type Pending = { resolve: (capacityBytes: number | undefined) => void; reject: (
 /** A request without the number that its answer bears. */
 type Ask = Request extends infer Kind ? (Kind extends Request ? Omit<Kind, 'call'> : never) : never
 
+/** The thread has ended: what it was asked for will not come. */
+class WorkerDead extends Error {}
+
 /** Workers whose thread runs: it must leave epoll_wait before the process can end. */
 const running = new Set<EventFd>()
 process.once('exit', () => {
@@ -97,11 +100,12 @@ export class DiskWorker {
       thread.once('exit', () => {
         running.delete(this.#stop)
         // What the thread said last is in the port, and comes before its end.
-        for (const pending of this.#pending.values()) pending.reject(new Error(`the disk worker died: ${reason}`))
+        const isWorth = this.#hasServed || this.#pending.size > 0
+        for (const pending of this.#pending.values()) pending.reject(new WorkerDead(`the disk worker died: ${reason}`))
         this.#pending.clear()
         port1.close()
         resolve()
-        if (!this.#closed) this.#bury(reason)
+        if (!this.#closed) this.#bury(reason, isWorth)
       })
     })
     thread.unref()
@@ -109,18 +113,32 @@ export class DiskWorker {
   }
 
   /** Rule 7: the guests are told, and a new thread serves their disks after their resets. */
-  #bury(reason: string): void {
+  #bury(reason: string, isWorth: boolean): void {
     this.#onFailure(`virtio-blk: the disk worker died: ${reason}`)
     for (const disk of this.#disks.values()) disk.workerDied()
-    if (!this.#hasServed) {
-      // It cannot even start, or died of the first thing it was asked: another one would not do better.
+    if (!isWorth) {
+      // It cannot even start: another one would not do better.
       this.#thread = undefined
+      for (const disk of this.#disks.values()) disk.giveUp()
       return
     }
     this.#renewDescriptors()
     this.#start()
-    for (const disk of this.#disks.values()) {
-      disk.serveAgain().catch((error) => this.#onFailure(`virtio-blk: a disk has no worker any more: ${error.message}`))
+    // Later: what the dead thread was asked for has been refused by then.
+    setImmediate(() => void this.#serveAgain(this.#thread))
+  }
+
+  /** One after the other: a disk that takes the thread with it is given up, and the others go on without it. */
+  async #serveAgain(thread: Worker | undefined): Promise<void> {
+    for (const disk of [...this.#disks.values()]) {
+      // Dead again: its own burial goes on from here.
+      if (this.#closed || this.#thread !== thread) return
+      try {
+        await disk.serveAgain()
+      } catch (error) {
+        disk.giveUp()
+        this.#onFailure(`virtio-blk: a disk has no worker any more: ${(error as Error).message}`)
+      }
     }
   }
 
@@ -157,7 +175,7 @@ export class DiskWorker {
     const call = ++this.#calls
     return new Promise((resolve, reject) => {
       if (this.#closed || this.#thread === undefined) {
-        reject(new Error(`the disk worker ${this.#closed ? 'is closed' : 'has died'}`))
+        reject(this.#closed ? new Error('the disk worker is closed') : new WorkerDead('the disk worker has died'))
         return
       }
       this.#pending.set(call, { resolve, reject })
@@ -184,7 +202,7 @@ export class DiskWorker {
       this.#disks.set(id, disk)
       return disk
     } catch (error) {
-      await this.ask({ kind: 'close', id })
+      await this.ask({ kind: 'close', id }).catch(() => {})
       throw error
     }
   }
@@ -201,12 +219,13 @@ export class DiskWorker {
   /** Closes the disks, then ends the thread: nothing is published, no byte changes, nothing is open after it. */
   async close(): Promise<void> {
     if (this.#closed) return
-    await Promise.all([...this.#disks.values()].map((disk) => disk.close()))
+    const ends = await Promise.allSettled([...this.#disks.values()].map((disk) => disk.close()))
     this.#closed = true
     this.#stop.signal()
     this.#thread?.ref()
     await this.#ended
     for (const owned of [this.#outerEpoll, this.#epoll, this.#control, this.#stop]) owned.close()
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
 }
 
@@ -240,6 +259,7 @@ export class WorkerDisk {
   readonly #transport: DiskTransport
   readonly #owned: readonly { close(): void }[]
   #paused = false
+  #isGivenUp = false
   #closing: Promise<void> | undefined
 
   private constructor(
@@ -300,7 +320,6 @@ export class WorkerDisk {
 
   async #serve(): Promise<void> {
     await this.#worker.ask({ kind: 'serve', disk: this.#message })
-    this.#transport.control.setAlive()
   }
 
   /** For DiskWorker. */
@@ -308,11 +327,17 @@ export class WorkerDisk {
     this.#transport.workerDied()
   }
 
+  /** For DiskWorker: there will be no thread for this disk. */
+  giveUp(): void {
+    this.#isGivenUp = true
+    this.#transport.giveUp()
+  }
+
   /** For DiskWorker: hands the disk to a new thread. It serves once the guest has reset the device. */
   async serveAgain(): Promise<void> {
-    if (this.#closing !== undefined) return
+    if (this.#closing !== undefined || this.#isGivenUp) return
     await this.#worker.ask({ kind: 'open', id: this.#message.id, backend: this.#backend })
-    await this.#serve()
+    if (this.#closing === undefined) await this.#serve()
   }
 
   // The register window: the same on every thread that opens `handle` ---------------------------------------------
@@ -426,6 +451,9 @@ export class WorkerDisk {
     await control.whenQuiet()
     try {
       await this.#worker.ask({ kind: 'close', id: this.#message.id })
+    } catch (error) {
+      // With the thread the back end has gone too.
+      if (!(error instanceof WorkerDead)) throw error
     } finally {
       control.lock()
       control.setClosed()

@@ -83,6 +83,7 @@ export class ServedDisk {
       epoll.add(fd, tokenOf(KICK, this.id, queue))
     })
     epoll.add(timerFd, tokenOf(TIMER, this.id))
+    this.#transport.control.setServed()
     this.#service.wantAll()
   }
 

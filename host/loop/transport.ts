@@ -90,7 +90,7 @@ export class DiskTransport {
   #write(offset: number, width: number, value: number): void {
     const effects = this.#engine.mmioWrite(this.#state, offset, width, value)
     if (effects & abi.EFFECT_RESET) this.#wasReset()
-    if (effects & abi.EFFECT_DRIVER_OK && !this.control.isAlive) this.#failed(abi.FAIL_WORKER)
+    if (effects & abi.EFFECT_DRIVER_OK && !this.control.hasWorker) this.#failed(abi.FAIL_WORKER)
     if (effects & (abi.EFFECT_KICK | abi.EFFECT_DRIVER_OK)) this.wake()
   }
 
@@ -205,8 +205,7 @@ export class DiskTransport {
   /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; without one, nothing failed. */
   workerDied(): void {
     const { control } = this
-    if (!control.isAlive) return
-    control.abandon()
+    if (!control.abandon()) return
     this.completeReset(() => false)
     control.lock()
     try {
@@ -216,6 +215,20 @@ export class DiskTransport {
       const effects = this.#engine.fail(this.#state, abi.FAIL_WORKER)
       if (status === 0) this.#write(VIRTIO_MMIO_STATUS, 4, 0)
       else if (status & VIRTIO_CONFIG_S_DRIVER_OK && effects & abi.EFFECT_INTERRUPT) this.interrupt()
+    } finally {
+      control.unlock()
+    }
+  }
+
+  /** Rule 7: no worker will come any more. A driver that is up is told now, one that comes up at its DRIVER_OK. */
+  giveUp(): void {
+    const { control } = this
+    control.lock()
+    try {
+      if (control.isClosed) return
+      control.giveUp()
+      const status = readWindow(this.#engine, this.#state, VIRTIO_MMIO_STATUS, 4)
+      if (status & VIRTIO_CONFIG_S_DRIVER_OK) this.#failed(abi.FAIL_WORKER)
     } finally {
       control.unlock()
     }

@@ -113,13 +113,15 @@ test('device rule 6: worker: a worker that stays inside -> waitQuiet gives up in
 
 test('device rule 7: worker: it dies inside -> whoever waits for it to leave goes on', async () => {
   const { control } = bench()
-  control.setAlive()
+  control.setServed()
   control.enter()
   control.hold()
   const quiet = control.whenQuiet()
-  control.abandon()
+  assert.equal([control.abandon(), control.abandon()], [true, false], 'told by the first who knows')
   await soon('whenQuiet', quiet)
-  assert.equal([control.isAlive, control.isBusy, control.isHeld], [false, false, true])
+  assert.equal([control.hasWorker, control.isBusy, control.isHeld], [true, false, true], 'another is expected')
+  control.giveUp()
+  assert.is(control.hasWorker, false)
 })
 
 /**
@@ -244,15 +246,16 @@ test('device rule 29: worker: failures -> counted by kind, only the first is to 
 
 test('device rule 29: worker: every word of the control block -> inside it, and a flag changes no other', () => {
   const { memory, ptr, control } = bench()
-  control.setAlive()
+  assert.is(control.hasWorker, false)
+  control.setServed()
   control.setClosed()
   control.setResetPending(true)
   control.askRetry()
   control.countReset()
-  assert.equal([control.isAlive, control.isClosed, control.isResetPending, control.resets], [true, true, true, 1])
+  assert.equal([control.hasWorker, control.isClosed, control.isResetPending, control.resets], [true, true, true, 1])
   assert.equal([control.takeRetry(), control.takeRetry()], [true, false])
   control.setResetPending(false)
-  assert.equal([control.isAlive, control.isResetPending, control.isHeld, control.isBusy], [true, false, false, false])
+  assert.equal([control.hasWorker, control.isResetPending, control.isHeld, control.isBusy], [true, false, false, false])
   for (const kind of FAILURE_KINDS) control.count(kind)
   const outside = new Uint8Array(memory.buffer)
   assert.ok(outside.subarray(0, ptr).every((byte) => byte === 0))

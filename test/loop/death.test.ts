@@ -9,6 +9,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GuestMemory } from '../../host/device/guest-memory.ts'
 import { Raw } from '../../host/driver/raw.ts'
+import { DiskWorker } from '../../host/loop/disk-worker.ts'
 import { takeEventFd } from '../../host/sys/eventfd.ts'
 import { diskBytes } from '../support/device.ts'
 import { Script } from '../support/script.ts'
@@ -62,7 +63,9 @@ onWorker(
     takeEventFd(disk.interruptFd)
     const before = disk.counters
     await die(f)
-    assert.equal([raw.reg.interruptStatus & 2, takeEventFd(disk.interruptFd)], [2, 1])
+    assert.is(raw.reg.interruptStatus & 2, 2)
+    await until('the interrupt', () => takeEventFd(disk.interruptFd) === 1)
+    await until('the line', () => f.failures.length > 0)
     assert.equal(disk.failures, { workerDeaths: 1, fullEventfds: 0, eventfdErrors: 0, timerErrors: 0 })
     assert.equal([f.failures.length, lines(f, /the disk worker died/)], [1, 1], f.failures.join())
     await reborn(f)
@@ -87,6 +90,7 @@ for (const mode of ['throwLater', 'exitLater'] as const) {
       queue.run(read)
       await until('the death', () => raw.reg.status === DOWN)
       script.mode = 'work'
+      await until('the line', () => lines(f, /the disk worker died/) > 0)
       assert.equal([disk.failures.workerDeaths, lines(f, /the disk worker died/)], [1, 1])
       if (mode === 'throwLater') assert.is(lines(f, /scripted failure of nobody/), 1, f.failures.join())
       await reborn(f)
@@ -114,19 +118,16 @@ onWorker(
     await until('the late read', () => late.script.inside === 1)
     await die(f)
     await until('the others to be told', () => raw.reg.status === DOWN && late.raw.reg.status === DOWN)
-    assert.equal([takeEventFd(disk.interruptFd), raw.reg.interruptStatus], [1, 2])
+    await until('the interrupt', () => takeEventFd(disk.interruptFd) === 1)
+    assert.is(raw.reg.interruptStatus, 2)
     late.script.open()
     await reborn(f)
     await reborn(late)
     // The file's lock went with the old thread, and the new one has it.
     const { queue } = raw.negotiate()
     const request = queue.run(read)
-    await until('the file', () => queue.usedIdx === 1 || (raw.reg.status & NEEDS_RESET) !== 0)
-    if (request.used() === undefined) {
-      const again = raw.negotiate().queue
-      again.run(read)
-      await used(again, 1)
-    }
+    await used(queue, 1)
+    assert.equal([request.status(), request.data()], [0, diskBytes(1536, 512)])
     await servesOnWorker(f)
     await servesOnWorker(late)
     assert.equal([disk.failures.workerDeaths, late.disk.failures.workerDeaths], [1, 1])
@@ -144,12 +145,11 @@ for (const [name, upTo, status] of [
     async (f) => {
       const other = await f.attach()
       other.raw.negotiate({ upTo })
-        await die(f)
+      await die(f)
       await until('its own death', () => other.disk.failures.workerDeaths === 1)
       assert.is(other.raw.reg.status, status === 0 ? 0 : status | NEEDS_RESET)
       assert.is(takeEventFd(other.disk.interruptFd), 0)
       await reborn(other)
-      await sleep(20)
       await servesOnWorker(other)
       await servesOnWorker(f)
     },
@@ -158,17 +158,18 @@ for (const [name, upTo, status] of [
 
 onWorker(
   test,
-  'device rule 7: worker: DRIVER_OK while there is no thread -> NEEDS_RESET again, later it comes up',
+  'device rule 7: worker: reset and brought up before the new thread is there -> served when it is',
   {},
   async (f) => {
-    const { raw } = f
-    await die(f)
-    // This thread has not let the new one in yet: it has not run since.
-    const { status } = raw.negotiate()
-    assert.ok(status === 0x0f || status === DOWN, `${status}`)
-    await reborn(f)
-    await sleep(20)
-    await servesOnWorker(f)
+    const { raw, script } = f
+    for (let i = 1; i <= 5; i++) {
+      await die(f)
+      const { queue, status } = raw.negotiate()
+      assert.is(status, 0x0f)
+      const request = queue.run(read)
+      await used(queue, 1)
+      assert.equal([request.status(), raw.reg.status, script.count('open')], [0, 0x0f, i + 1])
+    }
   },
 )
 
@@ -186,12 +187,13 @@ onWorker(
     await soon('pause', other.disk.pause())
     await reborn(other)
     const next = other.raw.negotiate().queue
-    next.run(read)
+    const request = next.run(read)
     const before = Buffer.from(other.memory.view(0, 1 << 20))
     await sleep(40)
     assert.ok(before.equals(Buffer.from(other.memory.view(0, 1 << 20))))
     other.disk.resume()
-    await until('an answer', () => next.usedIdx === 1 || other.raw.reg.status === DOWN)
+    await used(next, 1)
+    assert.is(request.status(), 0)
     await servesOnWorker(other)
   },
 )
@@ -214,7 +216,6 @@ onWorker(
     script.mode = 'work'
     assert.equal([takeEventFd(disk.interruptFd), raw.reg.interruptStatus], [0, 0])
     await reborn(f)
-    await sleep(20)
     await servesOnWorker(f)
   },
 )
@@ -242,7 +243,6 @@ onWorker(
     await until('the burial', () => disk.failures.workerDeaths === 1)
     assert.is(raw.reg.status & ~NEEDS_RESET, 0)
     await reborn(f)
-    await sleep(20)
     await servesOnWorker(f)
   },
 )
@@ -274,13 +274,11 @@ onWorker(
     const fds = (): number => readdirSync('/proc/self/fd').length
     await die(f)
     await reborn(f)
-    await sleep(20)
     await servesOnWorker(f)
     const before = fds()
     for (let i = 2; i <= 10; i++) {
       await die(f)
       await reborn(f, i + 1)
-      await sleep(20)
       await servesOnWorker(f)
     }
     assert.is(fds(), before)
@@ -324,7 +322,6 @@ onWorker(
     assert.match(String(error), /the disk worker died/)
     await until('the other disk', () => f.raw.reg.status === DOWN)
     await reborn(f)
-    await sleep(20)
     await servesOnWorker(f)
   },
 )
@@ -346,19 +343,46 @@ onWorker(
   },
 )
 
-onWorker(test, 'device rule 29: worker: two disks, one of them ends every thread -> given up, the other heals', {}, async (f) => {
-  const other = await f.attach({ script: { reopenExits: true } })
-  await die(f)
-  await until('the end of the attempts', () => lines(f, /has no worker any more/) > 0)
-  await sleep(400)
-  const opens = [f.script.count('open'), other.script.count('open')]
-  await sleep(200)
-  assert.equal([f.script.count('open'), other.script.count('open')], opens, 'nobody tries on and on')
-  assert.is(lines(f, /has no worker any more/), 1, f.failures.join())
-  await servesOnWorker(f)
-  assert.is(other.raw.negotiate().status, DOWN)
-  await soon('close', other.disk.close())
-  await servesOnWorker(f)
-})
+onWorker(
+  test,
+  'device rule 29: worker: two disks, one of them ends every thread -> given up, the other heals',
+  {},
+  async (f) => {
+    const other = await f.attach({ script: { reopenExits: true } })
+    await die(f)
+    await until('the end of the attempts', () => lines(f, /has no worker any more/) > 0)
+    await sleep(400)
+    const opens = [f.script.count('open'), other.script.count('open')]
+    await sleep(200)
+    assert.equal([f.script.count('open'), other.script.count('open')], opens, 'nobody tries on and on')
+    assert.is(lines(f, /has no worker any more/), 1, f.failures.join())
+    await servesOnWorker(f)
+    assert.is(other.raw.negotiate().status, DOWN)
+    await soon('close', other.disk.close())
+    await servesOnWorker(f)
+  },
+)
+
+onWorker(
+  test,
+  'device rule 29: worker: closed after its thread has died for good -> ends, nothing left open',
+  {},
+  async (f) => {
+    const fds = (): number => readdirSync('/proc/self/fd').length
+    const before = fds()
+    const failures: string[] = []
+    const worker = await DiskWorker.create({ onFailure: (message) => failures.push(message) })
+    const script = Script.create(diskBytes(0, 4096))
+    const backend = { module: builtModule('scripted'), options: { ...script.data, reopenExits: true } }
+    const memory = GuestMemory.create({ ramBytes: 1 << 20, shared: true })
+    const disk = await soon('attach', worker.attach({ memory, backend }))
+    await die({ disk, script, memory, raw: new Raw({ mmio: disk, memory }) })
+    await until('the end of the attempts', () => failures.some((line) => /has no worker any more/.test(line)))
+    await soon('close', disk.close())
+    await soon('close', worker.close())
+    assert.is(fds(), before)
+    await servesOnWorker(f)
+  },
+)
 
 test.run()

@@ -314,6 +314,19 @@ test('device rule 29: worker: closed -> attach is refused, and one that was unde
   assert.ok(fds() < before, 'descriptors of the worker are gone, and of the disk too')
 })
 
+test('device rule 29: worker: a back end that cannot be closed -> close says so, all the rest is closed', async () => {
+  const before = fds()
+  const fixture = await setUpWorker({ script: { closeFails: 'stuck' } })
+  const other = await fixture.attach()
+  const error = await soon(
+    'close',
+    fixture.worker.close().catch((reason) => reason),
+  )
+  assert.match(String(error), /stuck/)
+  assert.is(other.script.count('close'), 1)
+  await until('the thread to end', () => fds() === before)
+})
+
 // Refusals -----------------------------------------------------------------------------------------------------------
 
 const unshared = GuestMemory.create({ ramBytes: 1 << 20 })

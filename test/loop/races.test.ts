@@ -458,7 +458,7 @@ onWorker(test, 'device rule 29: worker: kick and wake eventfds full -> counted, 
   fill(f.disk.kickFds[0] as number)
   queue.run(read)
   assert.is(f.disk.failures.fullEventfds, 1)
-  assert.match(f.failures[0] ?? '', /kick eventfd is full/)
+  assert.match(f.failures[0] ?? '', /wake eventfd was full/)
   f.disk.resume()
   busy.script.open()
   await used(queue, 1)

@@ -66,7 +66,6 @@ async function bench({ queues = 1, throttle, wrap = (backend) => backend }: Opti
     },
   )
   disk.attach(epoll)
-  transport.control.setAlive()
   ready = true
 
   /** One round of a loop: events, then a turn if one is due. False: it would sleep. */

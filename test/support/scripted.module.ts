@@ -13,6 +13,8 @@ export interface ScriptedOptions extends ScriptData {
   readonly instead?: unknown
   /** opening ends the thread from the second time on */
   readonly reopenExits?: boolean
+  /** closing fails */
+  readonly closeFails?: string
   /** opening fails */
   readonly refuse?: string
 }
@@ -70,7 +72,10 @@ export default function open(options: ScriptedOptions): unknown {
     read: (offset, into) => carryOut('read', () => disk.read(offset, into)),
     write: (offset, from) => carryOut('write', () => disk.write(offset, from)),
     flush: () => carryOut('flush', () => disk.flush()),
-    close: () => script.arrived('close'),
+    close: () => {
+      script.arrived('close')
+      if (options.closeFails !== undefined) throw new Error(options.closeFails)
+    },
   }
   return backend
 }

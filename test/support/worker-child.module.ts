@@ -3,6 +3,7 @@
 // Each prints one line of JSON. Run by worker-child.ts.
 
 import { writeSync } from 'node:fs'
+import { parentPort, Worker } from 'node:worker_threads'
 import { closeFd } from '../../host/sys/fd.ts'
 import { setUpWorker, used, type WorkerFixture, type WorkerSetUp } from './worker.ts'
 
@@ -67,6 +68,34 @@ const PROGRAMS: Record<string, () => Promise<void>> = {
     const { worker, script } = await busy()
     await worker.close()
     say({ closes: script.count('close') })
+  },
+  async 'on a thread that is ended'() {
+    const owner = new Worker(new URL(import.meta.url), { argv: ['left open, and told'] })
+    await new Promise((resolve) => owner.once('message', resolve))
+    await owner.terminate()
+    say({ ended: true })
+  },
+  async 'on a thread, process.exit'() {
+    const owner = new Worker(new URL(import.meta.url), { argv: ['left open, and told'] })
+    await new Promise((resolve) => owner.once('message', resolve))
+    say({})
+    process.exit(3)
+  },
+  async 'on a thread, late back end'() {
+    const owner = new Worker(new URL(import.meta.url), { argv: ['left open late, and told'] })
+    await new Promise((resolve) => owner.once('message', resolve))
+    await owner.terminate()
+    say({ ended: true })
+  },
+  async 'left open, and told'() {
+    await served()
+    parentPort?.postMessage(null)
+    await new Promise((resolve) => setTimeout(resolve, 60_000))
+  },
+  async 'left open late, and told'() {
+    await served({ late: true })
+    parentPort?.postMessage(null)
+    await new Promise((resolve) => setTimeout(resolve, 60_000))
   },
   async 'timer taken away'() {
     const fixture = await setUpWorker({ disk: { throttle: { iops: 20 } } })

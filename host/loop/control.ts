@@ -86,7 +86,10 @@ export class DiskControl {
 
   /** True if the worker now must be woken. */
   release(): boolean {
-    return Atomics.sub(this.#words, HOLD, 1) === 1 && Atomics.exchange(this.#words, MISSED, 0) === 1
+    if (Atomics.sub(this.#words, HOLD, 1) !== 1) return false
+    // Who waits for the worker without a hold, as its pause was ended at once, is told here: leave() will not.
+    Atomics.notify(this.#words, BUSY)
+    return Atomics.exchange(this.#words, MISSED, 0) === 1
   }
 
   get isBusy(): boolean {
@@ -104,13 +107,13 @@ export class DiskControl {
     return true
   }
 
-  /** As waitQuiet, without blocking the thread and without end. */
+  /** As waitQuiet, without blocking the thread and without end; until nobody holds the disk, if that comes first. */
   async whenQuiet(): Promise<void> {
     if (!this.isBusy) return
     // A process does not stay for a waitAsync alone, and the worker's thread does not keep it either.
     const stay = setInterval(() => {}, 1000)
     try {
-      while (this.isBusy) {
+      while (this.isBusy && this.isHeld) {
         const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
         if (waiting.async) await waiting.value
       }

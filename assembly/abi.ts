@@ -5,7 +5,7 @@
 // proves at compile time that the @unmanaged classes lie where this file says. All integers are little-endian.
 // Raise ABI_VERSION whenever a number here changes its meaning.
 
-export const ABI_VERSION = 1
+export const ABI_VERSION = 2
 
 // Limits ------------------------------------------------------------------------------------------------
 
@@ -159,6 +159,13 @@ export const EFFECT_RESET = 2 // drop everything in flight, disarm timers
 export const EFFECT_DRIVER_OK = 4 // drain every queue once
 export const EFFECT_INTERRUPT = 8 // raise the interrupt
 export const EFFECT_ACK = 16 // InterruptStatus became 0: a level-triggered line goes low
+
+// Causes of fail(): all set NEEDS_RESET ---------------------------------------------------------------------------
+
+export const FAIL_SERVICE = 0 // service has ended: the driver is interrupted
+export const FAIL_TRAP = 1 // an engine call trapped: its records are rebuilt by the reset
+export const FAIL_WORKER = 2 // the worker died, and what it had in flight with it: records are rebuilt by the reset
+export const FAIL_QUIETLY = 3 // a reset cannot complete yet: nobody is interrupted
 
 // plan(): number of requests filled in the low 16 bits, why it ended above them ---------------------------------
 

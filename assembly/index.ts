@@ -9,6 +9,7 @@ import { walk } from './chain.ts'
 import { fillConfig } from './config.ts'
 import {
   counter,
+  counterAdd,
   failDevice,
   generationBump,
   interruptStatusSet,
@@ -16,6 +17,7 @@ import {
   Queue,
   queueAt,
   State,
+  statusSet,
   U32,
 } from './layout.ts'
 import { regionAt } from './memory.ts'
@@ -28,6 +30,7 @@ import {
   VIRTIO_BLK_F_SEG_MAX,
   VIRTIO_BLK_F_SIZE_MAX,
   VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_VERSION_1,
   VIRTIO_MMIO_INT_CONFIG,
@@ -241,7 +244,7 @@ export function setCapacity(statePtr: u32, sectorsLow: u32, sectorsHigh: u32): u
   generationBump(state)
   if (!isLive(state)) return 0
   interruptStatusSet(state, VIRTIO_MMIO_INT_CONFIG)
-  counter(state, abi.COUNTER_INTERRUPTS).value++
+  counterAdd(state, abi.COUNTER_INTERRUPTS, 1)
   return abi.EFFECT_INTERRUPT
 }
 
@@ -251,14 +254,24 @@ export function setThrottle(statePtr: u32, now: f64): void {
 }
 
 /**
- * Rule 7, for what only the host can see: a dead worker, or (trapped = 1) an engine call that trapped and may have
- * left records half-written. Returns EFFECT_INTERRUPT the first time.
+ * Rules 6 and 7, for what only the host can see: `cause` is FAIL_*. Returns EFFECT_INTERRUPT the first time, but for
+ * FAIL_QUIETLY.
  */
-export function fail(statePtr: u32, trapped: u32): u32 {
+export function fail(statePtr: u32, cause: u32): u32 {
   const state = changetype<State>(statePtr)
-  if (trapped !== 0) {
-    state.damaged = 1
-    counter(state, abi.COUNTER_ENGINE_TRAPS).value++
+  if (cause === abi.FAIL_QUIETLY) {
+    statusSet(state, VIRTIO_CONFIG_S_NEEDS_RESET)
+    return 0
   }
+  if (cause === abi.FAIL_TRAP) counterAdd(state, abi.COUNTER_ENGINE_TRAPS, 1)
+  if (cause !== abi.FAIL_SERVICE) state.damaged = 1
   return failDevice(state) ? abi.EFFECT_INTERRUPT : 0
+}
+
+/**
+ * Kicks that did not come through the register window (ioeventfd): counts `kicks` writes of `queueIndex` as mmioWrite
+ * does (rules 4 and 5). Returns EFFECT_KICK if the queue is live.
+ */
+export function kicked(statePtr: u32, queueIndex: u32, kicks: u32): u32 {
+  return mmio.notify(changetype<State>(statePtr), queueIndex, kicks)
 }

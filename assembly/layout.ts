@@ -1,8 +1,8 @@
 // The state block as @unmanaged structs, each offset checked against abi.ts at compile time: drift stops the build
 // and leaves no trace in the module. The block belongs to the engine and lies outside every guest region.
 //
-// The transport words (status, interrupt status, generation) may be touched by a vCPU thread and a worker at once,
-// so they are read and changed only through the atomic helpers at the end. Everything else has one owner at a time.
+// The transport words (status, interrupt status, generation) and a few counters may be touched by a vCPU thread and a
+// worker at once, so they are read and changed only through the atomic helpers at the end. Everything else has one owner at a time.
 
 import * as abi from './abi.ts'
 import {
@@ -222,6 +222,15 @@ export function statusOf(state: State): u32 {
   return atomic.load<u32>(changetype<u32>(state), abi.STATE_STATUS)
 }
 
+export function statusSet(state: State, bits: u32): u32 {
+  return atomic.or<u32>(changetype<u32>(state), bits, abi.STATE_STATUS)
+}
+
+/** For counters that a vCPU thread and a worker may both count: kicks, interrupts, traps. */
+export function counterAdd(state: State, index: u32, amount: u64): void {
+  atomic.add<u64>(changetype<u32>(counter(state, index)), amount)
+}
+
 /** Rule 4: chains are consumed only here. */
 export function isLive(state: State): bool {
   const judged = VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED | VIRTIO_CONFIG_S_NEEDS_RESET
@@ -256,9 +265,9 @@ export function generationBump(state: State): void {
 
 /** Rule 7: service has ended. True if the driver is to be interrupted, which happens once until the next reset. */
 export function failDevice(state: State): bool {
-  const before = atomic.or<u32>(changetype<u32>(state), VIRTIO_CONFIG_S_NEEDS_RESET, abi.STATE_STATUS)
+  const before = statusSet(state, VIRTIO_CONFIG_S_NEEDS_RESET)
   if ((before & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return false
   interruptStatusSet(state, VIRTIO_MMIO_INT_CONFIG)
-  counter(state, abi.COUNTER_INTERRUPTS).value++
+  counterAdd(state, abi.COUNTER_INTERRUPTS, 1)
   return true
 }

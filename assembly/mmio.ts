@@ -16,6 +16,7 @@ import { configRead } from './config.ts'
 import { forget } from './counters.ts'
 import {
   counter,
+  counterAdd,
   generationBump,
   generationOf,
   interruptStatusClear,
@@ -81,7 +82,7 @@ export function write(state: State, offset: u32, width: u32, value: u32): u32 {
       state.queueSel = value
       return 0
     case spec.VIRTIO_MMIO_QUEUE_NOTIFY:
-      return notify(state, value)
+      return notify(state, value, 1)
     case spec.VIRTIO_MMIO_INTERRUPT_ACK:
       return interruptStatusClear(state, value) === 0 ? EFFECT_ACK : 0
     case spec.VIRTIO_MMIO_STATUS:
@@ -160,12 +161,12 @@ function writeQueue(state: State, queue: Queue, offset: u32, value: u32): void {
 }
 
 /** The value is not truncated (rule 5); a kick that finds no live queue is counted and ignored (rule 4). */
-function notify(state: State, value: u32): u32 {
+export function notify(state: State, value: u32, kicks: u32): u32 {
   if (isLive(state) && value < state.queues && queueAt(state, value).ready !== 0) {
-    counter(state, COUNTER_KICKS).value++
+    counterAdd(state, COUNTER_KICKS, kicks as u64)
     return EFFECT_KICK
   }
-  counter(state, COUNTER_IGNORED_KICKS).value++
+  counterAdd(state, COUNTER_IGNORED_KICKS, kicks as u64)
   return 0
 }
 

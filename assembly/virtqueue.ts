@@ -7,7 +7,7 @@
 
 import { COUNTER_INTERRUPTS, COUNTER_SUPPRESSED_INTERRUPTS, PUBLISH_INTERRUPT, PUBLISH_MORE } from './abi.ts'
 import { countNow } from './counters.ts'
-import { counter, interruptStatusSet, isLive, Queue, State, U64 } from './layout.ts'
+import { counter, counterAdd, interruptStatusSet, isLive, Queue, State, U64 } from './layout.ts'
 import {
   isRam,
   loadAvailFlags,
@@ -184,7 +184,7 @@ export function publishUsed(state: State, queue: Queue): u32 {
     storeUsedIdx(usedAt(state, queue, VIRTQ_USED_IDX), queue.usedIdx)
     interruptStatusSet(state, VIRTIO_MMIO_INT_VRING)
     if (wantsInterrupt(state, queue, old)) {
-      counter(state, COUNTER_INTERRUPTS).value++
+      counterAdd(state, COUNTER_INTERRUPTS, 1)
       result = PUBLISH_INTERRUPT
     } else {
       counter(state, COUNTER_SUPPRESSED_INTERRUPTS).value++

@@ -74,7 +74,18 @@ async function bundle(options) {
     splitting: true,
     chunkNames: 'chunks/[name]-[hash]',
     loader: { '.wasm': 'binary' },
-    external: ['node:*', 'koffi', 'v86', 'uvu', 'uvu/*', 'fast-check', '@assemblyscript/loader', 'esbuild'],
+    external: [
+      'node:*',
+      'virtio-blk-wasm',
+      'virtio-blk-wasm/*',
+      'koffi',
+      'v86',
+      'uvu',
+      'uvu/*',
+      'fast-check',
+      '@assemblyscript/loader',
+      'esbuild',
+    ],
     absWorkingDir: root,
     logLevel: 'warning',
     ...options,
@@ -89,7 +100,13 @@ async function main() {
   await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
     for (const old of ['chunks', 'types']) rmSync(join(root, 'build', old), { recursive: true, force: true })
     await bundle({
-      entryPoints: { index: 'host/index.ts', node: 'host/node.ts', vblk: 'host/cli/vblk.ts' },
+      entryPoints: {
+        index: 'host/index.ts',
+        node: 'host/node.ts',
+        vblk: 'host/cli/vblk.ts',
+        'disk-thread': 'host/loop/disk-thread.ts',
+        'waiter-thread': 'host/loop/waiter.ts',
+      },
       outdir: 'build',
       // Browsers too: a wasm file's bytes are decoded without Node's Buffer.
       platform: 'neutral',
@@ -100,7 +117,7 @@ async function main() {
   await engine(['debug'])
   await step('tests', [...files('test'), ...host, ...files('assembly'), ...engines], async () => {
     rmSync(join(root, 'build/test'), { recursive: true, force: true })
-    const entryPoints = files('test').filter((file) => /(\.test\.ts|bench\/\w+\.ts)$/.test(file))
+    const entryPoints = files('test').filter((file) => /(\.(test|module)\.ts|bench\/\w+\.ts)$/.test(file))
     await bundle({ entryPoints, outdir: 'build/test', outbase: 'test', platform: 'node' })
   })
 }

@@ -18,7 +18,8 @@ export interface EngineExports {
   publish(state: number, queue: number): number
   setCapacity(state: number, sectorsLow: number, sectorsHigh: number): number
   setThrottle(state: number, nowNanos: number): void
-  fail(state: number, trapped: number): number
+  fail(state: number, cause: number): number
+  kicked(state: number, queue: number, kicks: number): number
 }
 
 /** Makes an engine over a memory: the hook through which tests run other flavours. */

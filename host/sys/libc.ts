@@ -3,11 +3,14 @@
 // Calls made once per request (pread, preadv, pwrite, pwritev, fdatasync) answer with a number: what the call
 // returned, or -errno. Calls made at set-up throw SysError. Pointers are passed as plain numbers (user addresses have
 // 47 bits, numbers hold 53): that is the fastest form koffi has, makes no BigInt and copies nothing. An address is
-// valid only while its buffer is reachable, so keep the view in a variable across the call.
-// Does not open, close or own file descriptors (node:fs does, with one owner each), and does not retry on EINTR.
+// valid only while its buffer is reachable, so keep the view in use across the call (see Words).
+// Does not open, close or own file descriptors (fd.ts and node:fs do, with one owner each); no retries on EINTR.
 
-import { constants } from 'node:os'
 import koffi from 'koffi'
+import { bind } from './bind.ts'
+import { SysError } from './errors.ts'
+
+export { errnoName, SysError } from './errors.ts'
 
 /** The most buffers the kernel takes in one preadv or pwritev. */
 export const IOV_MAX = 1024
@@ -20,31 +23,6 @@ export const LOCK_UN = 8
 const BLKROGET = 0x125e
 const BLKGETSIZE64 = 0x80081272
 const TWO_32 = 2 ** 32
-
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]))
-
-/** The name of an error number ('EIO'), or 'E<number>'. 11 is 'EWOULDBLOCK', which Linux also calls EAGAIN. */
-export function errnoName(errno: number): string {
-  return ERRNO_NAMES.get(errno) ?? `E${errno}`
-}
-
-/** A system call that failed. */
-export class SysError extends Error {
-  /** the call, as in section 2 of the manual: 'flock', 'ioctl(BLKGETSIZE64)' */
-  readonly call: string
-  readonly errno: number
-  /** the name of `errno`: 'EIO', 'EWOULDBLOCK' */
-  readonly code: string
-
-  constructor(call: string, errno: number) {
-    const code = errnoName(errno)
-    super(`${call}: ${code}`)
-    this.name = 'SysError'
-    this.call = call
-    this.errno = errno
-    this.code = code
-  }
-}
 
 type Positional = (fd: number, address: number, bytes: number, offset: number) => number
 type Vectored = (fd: number, iov: number, count: number, offset: number) => number
@@ -155,14 +133,17 @@ export function addressOf(buffer: ArrayBufferLike): number {
   return address
 }
 
-/** On a system that lacks the call, importing this file works and calling it throws ENOSYS. */
-function bind<Call extends (...words: never[]) => number>(name: string, definition: string): Call {
-  try {
-    return koffi.load(null).func(definition) as unknown as Call
-  } catch {
-    const missing = (): number => {
-      throw new SysError(name, constants.errno.ENOSYS)
-    }
-    return missing as Call
+/**
+ * Zeroed 32-bit words at an address, for calls to read and fill: made once, used for every call. What has the address
+ * has the words too, and that is the point: V8 does not keep a module's variable that no function mentions, so words
+ * that are written once and used by their address alone would be collected, and the address be somebody else's.
+ */
+export class Words {
+  readonly words: Uint32Array
+  readonly address: number
+
+  constructor(length: number) {
+    this.words = new Uint32Array(new ArrayBuffer(length * 4))
+    this.address = addressOf(this.words.buffer)
   }
 }

@@ -1,0 +1,33 @@
+// From options to a device in its reset state: checks them, loads the engine, allocates and fills the state block.
+// The same for a device that is served inline and for one that a worker thread serves. Portable.
+
+import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
+import { EngineState } from '../engine/state.ts'
+import type { GuestMemory } from './guest-memory.ts'
+import { stateConfig, type VirtioBlkOptions } from './options.ts'
+import { throttleRecord } from './throttle.ts'
+
+export interface Device {
+  readonly engine: EngineExports
+  readonly state: EngineState
+  readonly memory: GuestMemory
+  readonly queues: number
+  readonly queueSizeMax: number
+}
+
+/** Throws RangeError or TypeError naming the option that is wrong, before anything is allocated. */
+export async function setUp(options: VirtioBlkOptions, clock: () => number): Promise<Device> {
+  const config = stateConfig(options)
+  const throttle = throttleRecord(options.throttle)
+  const { memory } = options
+  const engine = checkAbi(await (options.engine ?? loadEngine)(memory.memory))
+  const bytes = engine.stateBytes(config.queues, config.queueSizeMax, config.segMax, config.regions.length) >>> 0
+  if (bytes === 0) throw new RangeError('VirtioBlk: queues x queueSizeMax x segMax need more state than 4 GiB')
+  const state = new EngineState(memory.memory, memory.allocate(bytes))
+  state.writeConfig(config)
+  state.writeThrottle(throttle)
+  const refused = engine.init(state.ptr)
+  if (refused !== 0) throw new Error(`VirtioBlk: the engine refuses its configuration (${refused})`)
+  engine.setThrottle(state.ptr, clock())
+  return { engine, state, memory, queues: config.queues, queueSizeMax: config.queueSizeMax }
+}

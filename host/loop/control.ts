@@ -1,0 +1,174 @@
+// How the threads of one disk agree on who may touch it: a block of shared memory beside the engine's state, outside
+// guest RAM. The vCPU threads take turns by a lock. The worker shows when it is in the disk (BUSY), and whoever needs
+// the disk left alone holds it (HOLD): the worker looks at HOLD before each drain and between requests. No message
+// and no system call is needed for that, and an idle worker need not even wake up (device rules 6, 25).
+//
+// Order that matters: the worker stores BUSY before it loads HOLD, the holder stores HOLD before it loads BUSY. All
+// accesses are atomic and sequentially consistent, so one of the two sees the other.
+
+/** Size of the block in bytes. What different threads store is on different cache lines. */
+export const CONTROL_BYTES = 256
+
+// Words of the block (i32 each)
+const LOCK = 0 // 0 free, 1 taken, 2 taken and somebody waits
+const CLOSED = 1 // the disk is gone: its descriptors have been closed
+const HOLD = 16 // holders
+const MISSED = 17 // the worker turned away from a held disk: it wants to be woken
+const RESETS = 18 // resets done by other threads than the worker
+const RETRY = 19 // the limits have changed: ask stalled heads again
+const RESET_PENDING = 20 // a reset waits for the worker to leave the disk
+const ALIVE = 21 // a worker serves the disk
+const BUSY = 32 // the worker is in the disk
+const FAILURES = 48 // counts, one word per kind
+
+/** What went wrong beside the guest's requests and was survived (rule 29). */
+export const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
+export type FailureKind = (typeof FAILURE_KINDS)[number]
+export type Failures = Record<FailureKind, number>
+
+/** No thread keeps the lock longer than a reset waits; one that does has died with it. */
+const LOCK_TIMEOUT_MS = 10_000
+
+export class DiskControl {
+  readonly #words: Int32Array
+
+  /** `ptr`: offset of the block in `memory`, a multiple of 64; zeroed before first use. */
+  constructor(memory: WebAssembly.Memory, ptr: number) {
+    this.#words = new Int32Array(memory.buffer, ptr, CONTROL_BYTES / 4)
+  }
+
+  // The device lock ----------------------------------------------------------------------------------------
+
+  lock(): void {
+    const words = this.#words
+    if (Atomics.compareExchange(words, LOCK, 0, 1) === 0) return
+    const deadline = performance.now() + LOCK_TIMEOUT_MS
+    while (Atomics.exchange(words, LOCK, 2) !== 0) {
+      const left = deadline - performance.now()
+      if (left <= 0) throw new Error('virtio-blk: the device lock is not given back; a vCPU thread died with it')
+      Atomics.wait(words, LOCK, 2, left)
+    }
+  }
+
+  unlock(): void {
+    if (Atomics.exchange(this.#words, LOCK, 0) === 2) Atomics.notify(this.#words, LOCK, 1)
+  }
+
+  // The worker's side --------------------------------------------------------------------------------------
+
+  /** False if the disk is held: then the release wakes the worker. */
+  enter(): boolean {
+    const words = this.#words
+    for (;;) {
+      Atomics.store(words, BUSY, 1)
+      if (Atomics.load(words, HOLD) === 0) return true
+      Atomics.store(words, MISSED, 1)
+      this.leave()
+      // Released in between, perhaps before MISSED was to be seen: try again.
+      if (Atomics.load(words, HOLD) !== 0) return false
+    }
+  }
+
+  leave(): void {
+    Atomics.store(this.#words, BUSY, 0)
+    if (Atomics.load(this.#words, HOLD) !== 0) Atomics.notify(this.#words, BUSY)
+  }
+
+  get isHeld(): boolean {
+    return Atomics.load(this.#words, HOLD) !== 0
+  }
+
+  // The holder's side --------------------------------------------------------------------------------------
+
+  hold(): void {
+    Atomics.add(this.#words, HOLD, 1)
+  }
+
+  /** True if the worker now must be woken. */
+  release(): boolean {
+    return Atomics.sub(this.#words, HOLD, 1) === 1 && Atomics.exchange(this.#words, MISSED, 0) === 1
+  }
+
+  get isBusy(): boolean {
+    return Atomics.load(this.#words, BUSY) !== 0
+  }
+
+  /** Blocks until the worker has left the held disk, at most `timeoutMs`. False: it has not. */
+  waitQuiet(timeoutMs: number): boolean {
+    const deadline = performance.now() + timeoutMs
+    while (this.isBusy) {
+      const left = deadline - performance.now()
+      if (left <= 0) return false
+      Atomics.wait(this.#words, BUSY, 1, left)
+    }
+    return true
+  }
+
+  /** As waitQuiet, without blocking the thread and without end. */
+  async whenQuiet(): Promise<void> {
+    while (this.isBusy) {
+      const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
+      if (waiting.async) await waiting.value
+    }
+  }
+
+  /** The worker has died: it is in no disk any more. */
+  abandon(): void {
+    Atomics.store(this.#words, ALIVE, 0)
+    Atomics.store(this.#words, BUSY, 0)
+    Atomics.notify(this.#words, BUSY)
+  }
+
+  // Flags --------------------------------------------------------------------------------------------------
+
+  get isAlive(): boolean {
+    return Atomics.load(this.#words, ALIVE) !== 0
+  }
+
+  setAlive(): void {
+    Atomics.store(this.#words, ALIVE, 1)
+  }
+
+  get isClosed(): boolean {
+    return Atomics.load(this.#words, CLOSED) !== 0
+  }
+
+  setClosed(): void {
+    Atomics.store(this.#words, CLOSED, 1)
+  }
+
+  /** Goes up with every reset that another thread than the worker has done. */
+  get resets(): number {
+    return Atomics.load(this.#words, RESETS)
+  }
+
+  countReset(): void {
+    Atomics.add(this.#words, RESETS, 1)
+  }
+
+  get isResetPending(): boolean {
+    return Atomics.load(this.#words, RESET_PENDING) !== 0
+  }
+
+  setResetPending(pending: boolean): void {
+    Atomics.store(this.#words, RESET_PENDING, pending ? 1 : 0)
+  }
+
+  askRetry(): void {
+    Atomics.store(this.#words, RETRY, 1)
+  }
+
+  takeRetry(): boolean {
+    return Atomics.exchange(this.#words, RETRY, 0) !== 0
+  }
+
+  /** Counts, and returns true the first time: that is when it is logged. */
+  count(kind: FailureKind): boolean {
+    return Atomics.add(this.#words, FAILURES + FAILURE_KINDS.indexOf(kind), 1) === 0
+  }
+
+  get failures(): Failures {
+    const counts = FAILURE_KINDS.map((kind, i) => [kind, Atomics.load(this.#words, FAILURES + i)] as const)
+    return Object.fromEntries(counts) as Failures
+  }
+}

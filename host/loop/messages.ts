@@ -1,0 +1,43 @@
+// What the thread that owns a DiskWorker and the worker's thread say to each other, by structured clone. Control only:
+// kicks, interrupts and time go by file descriptors. Every request has an answer with the same `call`.
+
+import type { Region } from '../device/guest-memory.ts'
+import type { DiskHandle } from './transport.ts'
+
+/** A back end that the worker opens on its own thread. */
+export type BackendSource =
+  /** a raw image or block device, as FileBackend.open */
+  | { readonly file: string; readonly readOnly?: boolean; readonly lock?: boolean }
+  /** a module whose default export makes a BlockBackend from `options`, which must be cloneable */
+  | { readonly module: string | URL; readonly options?: unknown }
+
+/** Handed to the thread at its start. */
+export interface ThreadData {
+  readonly epollFd: number
+  readonly controlFd: number
+  readonly stopFd: number
+  readonly port: MessagePort
+}
+
+export interface ServedDiskMessage {
+  readonly id: number
+  readonly handle: DiskHandle
+  readonly queueSizeMax: number
+  readonly regions: readonly Region[]
+}
+
+export type Request =
+  | { readonly call: number; readonly kind: 'open'; readonly id: number; readonly backend: BackendSource }
+  | { readonly call: number; readonly kind: 'serve'; readonly disk: ServedDiskMessage }
+  | { readonly call: number; readonly kind: 'close'; readonly id: number }
+
+/** A failure on the worker's thread, to be thrown on the other. */
+export interface RemoteError {
+  readonly name: string
+  readonly message: string
+  readonly code: string
+}
+
+export type Answer =
+  | { readonly call: number; readonly capacityBytes?: number; readonly error?: RemoteError }
+  | { readonly id: number; readonly failure: string }

@@ -1,0 +1,178 @@
+// A disk as its worker sees it: the service that drains its queues, between the epoll loop that says when and the
+// descriptors that carry interrupts and time. Lives on the worker's thread; owns its back end and nothing else. The
+// state, the control block and all descriptors belong to the thread that attached the disk.
+
+import { EFFECT_KICK } from '../../assembly/abi.ts'
+import type { BlockBackend } from '../backend/types.ts'
+import { GuestMemory } from '../device/guest-memory.ts'
+import { QueueService } from '../device/service.ts'
+import { type EngineExports, loadEngine } from '../engine/engine.ts'
+import { EngineState } from '../engine/state.ts'
+import type { Epoll } from '../sys/epoll.ts'
+import { takeEventFd } from '../sys/eventfd.ts'
+import { TimerFd } from '../sys/timerfd.ts'
+import { decideStall, KICK, resolveStall, type StallAction, TIMER, tokenOf, WAKE } from './decisions.ts'
+import type { ServedDiskMessage } from './messages.ts'
+import { DiskTransport, type FailureListener } from './transport.ts'
+
+/** Monotonic nanoseconds, the same on every thread: performance.now() counts from the start of its thread. */
+export function monotonicNanos(): number {
+  const [seconds, nanos] = process.hrtime()
+  return seconds * 1e9 + nanos
+}
+
+const CLOCK_OFFSET = monotonicNanos() - performance.now() * 1e6
+const clock = (): number => performance.now() * 1e6 + CLOCK_OFFSET
+
+export class ServedDisk {
+  readonly id: number
+  /** the back end answers at once: its disk needs no event loop */
+  readonly isInPlace: boolean
+  /** ns at which a disk whose timer could not be armed is to be looked at; Infinity if the timer sees to it */
+  pollAt = Number.POSITIVE_INFINITY
+  readonly #message: ServedDiskMessage
+  readonly #transport: DiskTransport
+  readonly #backend: BlockBackend
+  readonly #engine: EngineExports
+  readonly #service: QueueService
+  readonly #timer: TimerFd
+  readonly #onFailure: FailureListener
+  #resets: number
+  /** when the timer will expire, in clock time; 0 = not armed */
+  #armedUntil = 0
+
+  /** `wake` asks for a turn() soon. */
+  constructor(message: ServedDiskMessage, backend: BlockBackend, onFailure: FailureListener, wake: () => void) {
+    const { handle, id, queueSizeMax, regions } = message
+    this.id = id
+    this.isInPlace = backend.inPlace === true
+    this.#message = message
+    this.#backend = backend
+    this.#onFailure = onFailure
+    this.#transport = DiskTransport.open(handle, onFailure)
+    this.#engine = loadEngine(handle.memory) as EngineExports
+    this.#timer = TimerFd.borrow(handle.timerFd)
+    this.#resets = this.#transport.control.resets
+    const allocate = (): number => {
+      throw new Error('a worker allocates no state')
+    }
+    const parts = {
+      engine: this.#engine,
+      state: new EngineState(handle.memory, handle.statePtr),
+      memory: GuestMemory.adopt({ memory: handle.memory, regions, allocate }),
+      backend,
+      queues: handle.queues,
+      queueSizeMax,
+    }
+    const { control } = this.#transport
+    this.#service = new QueueService(parts, {
+      clock,
+      interrupt: () => this.#transport.interrupt(),
+      failed: onFailure,
+      wake,
+      isHeld: () => control.isHeld,
+    })
+  }
+
+  /** Adds the disk's descriptors to the loop's and asks for a first drain: whatever came before is not lost. */
+  attach(epoll: Epoll): void {
+    const { wakeFd, kickFds, timerFd } = this.#message.handle
+    epoll.add(wakeFd, tokenOf(WAKE, this.id))
+    kickFds.forEach((fd, queue) => {
+      epoll.add(fd, tokenOf(KICK, this.id, queue))
+    })
+    epoll.add(timerFd, tokenOf(TIMER, this.id))
+    this.#service.wantAll()
+  }
+
+  detach(epoll: Epoll): void {
+    const { wakeFd, kickFds, timerFd } = this.#message.handle
+    for (const fd of [wakeFd, ...kickFds, timerFd]) epoll.remove(fd)
+  }
+
+  // Events: each reads its descriptor, and leaves the draining to turn() -----------------------------------------
+
+  /** An ioeventfd: the counter says how many kicks there were. */
+  kicked(queue: number): void {
+    const kicks = takeEventFd(this.#message.handle.kickFds[queue] as number)
+    if (kicks <= 0) return
+    const effects = this.#engine.kicked(this.#message.handle.statePtr, queue, Math.min(kicks, 0xffffffff))
+    if (effects & EFFECT_KICK) this.#service.kick(queue)
+  }
+
+  woken(): void {
+    takeEventFd(this.#message.handle.wakeFd)
+    if (this.#transport.control.takeRetry()) this.#service.wantStalled()
+    this.#service.kickAll()
+  }
+
+  expired(): void {
+    this.#timer.take()
+    this.#armedUntil = 0
+    this.#service.wantStalled()
+  }
+
+  /** In place of expired(), for a timer that could not be armed. */
+  polled(): void {
+    this.pollAt = Number.POSITIVE_INFINITY
+    this.#service.wantStalled()
+  }
+
+  // Draining -----------------------------------------------------------------------------------------------
+
+  /** One batch of each queue that wants one (rule 28). True if there is more to do at once. */
+  turn(): boolean {
+    const { control } = this.#transport
+    if (!control.enter()) return false
+    let more = true
+    try {
+      if (control.resets !== this.#resets) {
+        this.#resets = control.resets
+        this.#armedUntil = 0
+        this.#service.reset()
+      }
+      more = this.#service.serve()
+      if (!control.isHeld && this.#service.isWaiting) this.#sleep()
+      more ||= this.#service.isWanted
+    } finally {
+      control.leave()
+    }
+    if (control.isResetPending || this.#service.isResetDue) {
+      this.#transport.completeReset(() => this.#service.isResetDue)
+      return true
+    }
+    return more
+  }
+
+  /** Rule 20: sets the timer for what waits. */
+  #sleep(): void {
+    const decide = (): StallAction => decideStall(this.#service.nanosToWake())
+    const action = resolveStall(decide(), () => {
+      this.#service.wantStalled()
+      this.#service.serve()
+      return decide()
+    })
+    if (typeof action === 'object') this.#arm(action.sleepNanos)
+  }
+
+  #arm(nanos: number): void {
+    const until = clock() + nanos
+    if (this.#armedUntil !== 0 && this.#armedUntil <= until) return
+    const armed = this.#timer.arm(nanos)
+    if (armed === 0) {
+      this.#armedUntil = until
+      return
+    }
+    // Rule 22: polling instead, never a hang.
+    this.pollAt = until
+    if (this.#transport.control.count('timerErrors')) {
+      this.#onFailure(`virtio-blk: the throttle timer cannot be armed (errno ${-armed}), polling instead`)
+    }
+  }
+
+  /** Nothing is touched any more. The holder has seen to it that nothing is being touched. */
+  async close(): Promise<void> {
+    this.#service.close()
+    await this.#backend.close?.()
+  }
+}

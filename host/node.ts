@@ -2,7 +2,22 @@
 
 export { FileBackend } from './backend/file.ts'
 export { createImage } from './backend/image.ts'
+export { KvmError } from './kvm/errors.ts'
 export type { FailureKind, Failures } from './loop/control.ts'
 export { DiskWorker, type DiskWorkerOptions, type WorkerDisk, type WorkerDiskOptions } from './loop/disk-worker.ts'
 export type { BackendSource } from './loop/messages.ts'
 export { type DiskHandle, DiskTransport } from './loop/transport.ts'
+export { BootImageError } from './vmm/boot-params.ts'
+export {
+  KvmMachine,
+  type MachineEnding,
+  MachineError,
+} from './vmm/kvm-machine.ts'
+export type { ExitCounters } from './vmm/machine-control.ts'
+export type {
+  FlatProgram,
+  KvmMachineOptions,
+  MachineDisk,
+  MachineDiskOptions,
+  MachineKernel,
+} from './vmm/machine-options.ts'

@@ -181,6 +181,7 @@ const ENTRIES = [
   'host/index.ts',
   'host/node.ts',
   'host/cli/vblk.ts',
+  'host/vmm/vcpu-thread.ts',
   'host/build.mjs',
   'host/setup.mjs',
   'test/run.mjs',

@@ -94,6 +94,12 @@ export function longMode(entry: number): CpuState {
   }
 }
 
+/**
+ * Model-specific registers of a processor that runs Linux: memory type range registers enabled, default type
+ * write-back. Without it Linux takes the registers for broken and does without PAT.
+ */
+export const LINUX_MSRS = [{ index: 0x2ff, data: 0x806n }]
+
 /** 32-bit protected mode without paging: flat segments, interrupts off. Nothing of it is in RAM. */
 export function flatMode(entry: number): CpuState {
   const data = segment(BOOT_DS, TYPE_DATA, { db: 1 })

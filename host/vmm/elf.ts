@@ -1,5 +1,6 @@
-// Reads what booting Linux needs from 32-bit little-endian ELF files: the loadable segments of a kernel, the
-// dependencies that a kernel module names in its .modinfo section, and the libraries that a program asks for.
+// Reads what booting Linux needs from little-endian ELF files: the loadable segments of a kernel, 32-bit or 64-bit;
+// and of 32-bit files the dependencies that a kernel module names in its .modinfo section, and the libraries that a
+// program asks for.
 // Portable. It does not relocate, link or run anything, and trusts its input no further than bounds checks: the
 // files come from packages whose digests were verified.
 
@@ -25,6 +26,30 @@ interface ProgramHeader {
   readonly physical: number
   readonly fileBytes: number
   readonly memoryBytes: number
+}
+
+/**
+ * The same of a 64-bit `vmlinux`. It states its entry as a physical address, and only physical ones are looked at.
+ */
+export function loadableSegments64(elf: Uint8Array): { entry: number; segments: ElfSegment[] } {
+  const isElf64 = elf.length >= 64 && decoder.decode(elf.subarray(1, 4)) === 'ELF' && elf[4] === 2 && elf[5] === 1
+  if (!isElf64) throw new RangeError('not a 64-bit little-endian ELF file')
+  const view = new DataView(elf.buffer, elf.byteOffset, elf.byteLength)
+  const long = (at: number): number => Number(view.getBigUint64(at, true))
+  const start = long(0x20)
+  const size = view.getUint16(0x36, true)
+  const count = view.getUint16(0x38, true)
+  const headers = Array.from({ length: count }, (_, i) => start + i * size)
+  return {
+    entry: long(0x18),
+    segments: headers
+      .filter((at) => view.getUint32(at, true) === PT_LOAD)
+      .map((at) => ({
+        address: long(at + 24),
+        content: elf.subarray(long(at + 8), long(at + 8) + long(at + 32)),
+        memoryBytes: long(at + 40),
+      })),
+  }
 }
 
 /** Physical entry point and loadable segments of an executable such as `vmlinux`. */

@@ -7,6 +7,9 @@ import { KvmError } from '../kvm/errors.ts'
 import { KvmMachine, MachineError } from './kvm-machine.ts'
 
 export interface KvmVerdict {
+  /** there is one, and this process may use it */
+  readonly isThere: boolean
+  /** it runs a stock kernel, and faster than v86 does */
   readonly isUsable: boolean
   /** why, in a line: for people */
   readonly reason: string
@@ -49,7 +52,7 @@ export async function probeKvm(device?: string): Promise<KvmVerdict> {
     return verdict(reached, how)
   } catch (error) {
     if (!(error instanceof KvmError)) throw error
-    return { isUsable: false, reason: error.message }
+    return { isThere: false, isUsable: false, reason: error.message }
   }
 }
 
@@ -96,10 +99,11 @@ function verdict(reached: readonly { step: number; at: number }[], how: string):
     const step = reached.at(-1)?.step ?? 0
     const what = STEPS[step] ?? 'the first instruction'
     return {
+      isThere: true,
       isUsable: false,
       reason: `KVM: a stock kernel cannot run: ${[speed, `it fails at ${what} (${how})`].filter(Boolean).join(', and ')}`,
     }
   }
-  if (isSlow) return { isUsable: false, reason: `KVM: ${speed}, which is slower than v86` }
-  return { isUsable: true, reason: 'KVM: it runs what a stock kernel needs' }
+  if (isSlow) return { isThere: true, isUsable: false, reason: `KVM: ${speed}, which is slower than v86` }
+  return { isThere: true, isUsable: true, reason: 'KVM: it runs what a stock kernel needs' }
 }

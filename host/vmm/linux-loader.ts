@@ -14,7 +14,7 @@ import {
   zeroPage,
 } from './boot-params.ts'
 import { type CpuState, gdt, longMode, pageTables } from './cpu-state.ts'
-import { loadableSegments64 } from './elf.ts'
+import { loadableSegments } from './elf.ts'
 import type { LinuxMachineOptions, MachineKernel, PlacedDisk } from './machine-options.ts'
 import {
   BIOS_AREA,
@@ -67,7 +67,7 @@ function kernelPieces(kernel: MachineKernel, header: SetupHeader, memory: GuestM
   if (kernel.vmlinux === undefined) {
     return { entry: prefAddress + ENTRY_64, pieces: [{ gpa: prefAddress, bytes: loaded }] as Piece[] }
   }
-  const { entry, segments } = loadableSegments64(kernel.vmlinux)
+  const { entry, segments } = loadableSegments(kernel.vmlinux)
   for (const { address, memoryBytes } of segments) {
     if (address < prefAddress || address + memoryBytes > prefAddress + initSize) {
       throw new BootImageError(

@@ -1,4 +1,4 @@
-// Runs the guest of `vblk boot`, in v86 or on KVM, with the disk that belongs to it: inline on this thread in v86, whose
+// Runs the guest of `vblk boot`, in v86 or on KVM, with its disk: inline on this thread in v86, whose
 // memory no other thread can use, and on a worker's with KVM. Fetches what the user did not bring, gives the guest the
 // terminal, prints the device's counters at the end, and leaves nothing open.
 

@@ -31,7 +31,7 @@ const DEBUG_PORT = 0xf4
 const DONE = 0x7f
 const RAM_BYTES = 2 << 20
 const TIMEOUT_MS = 1800
-/** What the first step executes, and how long an instruction may take. In v86, which is the alternative, it is 16 ns. */
+/** What the first step executes, and how long an instruction may take; in v86, the alternative, it takes 16 ns. */
 const INSTRUCTIONS = 1_000_000
 const SLOW_NANOS = 100
 

@@ -194,6 +194,7 @@ export class KvmMachine {
     const worker = new Worker(new URL(import.meta.resolve('virtio-blk-wasm/vcpu-thread')), {
       workerData: orders,
       name: `vcpu ${orders.id}`,
+      execArgv: [], // a program's own, such as --input-type, need not suit a worker
     })
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
     const thread = { worker, exited, threadId: 0 }

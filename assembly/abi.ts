@@ -137,6 +137,7 @@ export const REQ_TYPE = 36 // u32, as the driver wrote it
 export const REQ_DATA_IN = 40 // u32, writable bytes without the status byte
 export const REQ_DATA_OUT = 44 // u32, readable bytes after the header
 export const REQ_FAULT = 48 // i32, 0 or REQUEST_FAULT_*
+export const REQ_WALKED = 52 // u32, descriptors of its chain
 export const REQ_SEGMENT_LIST = 56 // segments, here so that record and first segment share a cache line
 /** A slot is named by its queue in the high half and the index of its record in the low half. */
 export const SLOT_QUEUE_SHIFT = 16
@@ -172,7 +173,9 @@ export const FAIL_QUIETLY = 3 // a reset cannot complete yet: nobody is interrup
 export const PLAN_END_SHIFT = 16
 export const PLAN_COUNT_MASK = 0xffff
 export const PLAN_EMPTY = 0 // the ring has nothing more
-export const PLAN_MORE = 1 // `max` chains were taken and the ring has more
+/** a plan ends after so many descriptors per ring entry: chains that share descriptors cannot make it quadratic */
+export const PLAN_WALKS_SHIFT = 4
+export const PLAN_MORE = 1 // `max` chains or enough descriptors were taken, and the ring has more
 export const PLAN_STALLED = 2 // the head waits for tokens: QUEUE_STALL_NANOS
 export const PLAN_POISONED = 3 // ring fault: NEEDS_RESET and CONFIG are set, raise the interrupt
 export const PLAN_BUSY = 4 // no free slot: go on after the next completion

@@ -73,8 +73,8 @@ function gatherHeader(state: State, request: Request, gpa: u64, len: u32, done: 
 }
 
 /**
- * Reads the chain that starts at `head` into `request`: type, sector, segments, dataIn, dataOut, statusPtr and the
- * first request fault. Returns 0 or a RING_FAULT_* code. Long on purpose: the engine's hot loop keeps its state in
+ * Reads the chain that starts at `head` into `request`: type, sector, segments, dataIn, dataOut, statusPtr, walked and
+ * the first request fault. Returns 0 or a RING_FAULT_* code. Long on purpose: the engine's hot loop keeps its state in
  * locals, and a call in it costs a quarter of its speed.
  */
 export function walk(state: State, queue: Queue, request: Request, head: u32): i32 {
@@ -187,6 +187,7 @@ export function walk(state: State, queue: Queue, request: Request, head: u32): i
   if (buffers > segMax) fault = earlier(fault, REQUEST_FAULT_SEG_MAX)
   if (dataIn + dataOut > <u64>u32.MAX_VALUE) fault = earlier(fault, REQUEST_FAULT_TOTAL)
   request.fault = fault
+  request.walked = size - left
   request.dataIn = min<u64>(dataIn, u32.MAX_VALUE) as u32
   request.dataOut = min<u64>(dataOut, u32.MAX_VALUE) as u32
   if (fault !== 0) {

@@ -144,8 +144,9 @@ export function mmioWrite(statePtr: u32, offset: u32, width: u32, value: u32): u
 // The drain ------------------------------------------------------------------------------------------------
 
 /**
- * Takes up to `max` chains, judges them, takes their tokens at time `now` (ns) and lists the slots of those that need
- * IO in queue.planned; the others are answered here. Returns their number and PLAN_* above it.
+ * Takes up to `max` chains (fewer if they are very many descriptors all together), judges them, takes their tokens at
+ * time `now` (ns) and lists the slots of those that need IO in queue.planned; the others are answered here. Returns
+ * their number and PLAN_* above it.
  */
 export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
   const state = changetype<State>(statePtr)
@@ -163,8 +164,11 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
   if (offered > queue.size) return poison(state, queue, abi.RING_FAULT_AVAIL_IDX, 0, nanos)
   virtqueue.disableKicks(state, queue)
   const chains = min<u32>(offered, max)
+  const walksMax = queue.size << abi.PLAN_WALKS_SHIFT
+  let walks: u32 = 0
   let count: u32 = 0
-  for (let i: u32 = 0; i < chains; i++) {
+  let i: u32 = 0
+  for (; i < chains && walks < walksMax; i++) {
     const head = virtqueue.peekHead(state, queue)
     if (head >= queue.size) return poison(state, queue, abi.RING_FAULT_HEAD, count, nanos)
     if (virtqueue.isHeadOurs(queue, head)) return poison(state, queue, abi.RING_FAULT_HEAD_IN_FLIGHT, count, nanos)
@@ -186,6 +190,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     } else {
       throttle.endStall(state, queue, nanos)
     }
+    walks += req.walked
     virtqueue.advance(queue)
     virtqueue.takeHead(queue, head)
     if (verdict > 0 && verdict <= request.VERDICT_FLUSH) {
@@ -198,7 +203,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
       request.freeSlot(state, queue, slot)
     }
   }
-  return count | ((offered > chains ? abi.PLAN_MORE : abi.PLAN_EMPTY) << abi.PLAN_END_SHIFT)
+  return count | ((offered > i ? abi.PLAN_MORE : abi.PLAN_EMPTY) << abi.PLAN_END_SHIFT)
 }
 
 /** A ring fault: the device needs a reset. What this drain planned before may still be completed and published. */

@@ -2,7 +2,8 @@
 // and leaves no trace in the module. The block belongs to the engine and lies outside every guest region.
 //
 // The transport words (status, interrupt status, generation) and a few counters may be touched by a vCPU thread and a
-// worker at once, so they are read and changed only through the atomic helpers at the end. Everything else has one owner at a time.
+// worker at once, so they are read and changed only through the atomic helpers at the end. Everything else has one
+// owner at a time.
 
 import * as abi from './abi.ts'
 import {
@@ -172,6 +173,7 @@ export class Request {
   dataIn: u32
   dataOut: u32
   fault: i32
+  walked: u32
 }
 if (offsetof<Request>('op') !== abi.REQ_OP) ERROR('Request.op')
 if (offsetof<Request>('segments') !== abi.REQ_SEGMENTS) ERROR('Request.segments')
@@ -185,6 +187,7 @@ if (offsetof<Request>('type') !== abi.REQ_TYPE) ERROR('Request.type')
 if (offsetof<Request>('dataIn') !== abi.REQ_DATA_IN) ERROR('Request.dataIn')
 if (offsetof<Request>('dataOut') !== abi.REQ_DATA_OUT) ERROR('Request.dataOut')
 if (offsetof<Request>('fault') !== abi.REQ_FAULT) ERROR('Request.fault')
+if (offsetof<Request>('walked') !== abi.REQ_WALKED) ERROR('Request.walked')
 if (offsetof<Request>() > (abi.REQ_SEGMENT_LIST as usize)) ERROR('Request')
 
 @unmanaged

@@ -182,6 +182,8 @@ const ENTRIES = [
   'host/node.ts',
   'host/cli/vblk.ts',
   'host/vmm/vcpu-thread.ts',
+  'host/loop/disk-thread.ts',
+  'host/loop/waiter.ts',
   'host/build.mjs',
   'host/setup.mjs',
   'test/run.mjs',
@@ -190,7 +192,7 @@ const ENTRIES = [
 /** Programs that package.json or another program starts, and ambient types. */
 function isEntry(file: string): boolean {
   if (ENTRIES.includes(file) || file.endsWith('.d.ts') || file === 'assembly/index.ts') return true
-  return file.endsWith('.test.ts') || /^test\/bench\/\w+\.ts$/.test(file)
+  return /\.(test|module)\.ts$/.test(file) || /^test\/bench\/\w+\.ts$/.test(file)
 }
 
 const imports = new Map(files.map((file) => [file, importsOf(file)]))

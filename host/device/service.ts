@@ -14,6 +14,7 @@ import type { BlockBackend } from '../backend/types.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import type { EngineState } from '../engine/state.ts'
 import type { GuestMemory } from './guest-memory.ts'
+import { InFlight } from './in-flight.ts'
 import { FAILED, flush, isPromise, read, write } from './transfer.ts'
 
 /** What a service works on. */
@@ -44,9 +45,6 @@ export interface ServiceOwner {
  * with a few megabytes of RAM, all descriptors pointing to the same place (past bug 10).
  */
 const COPIES_MAX = 64 << 20
-
-/** How long a back end may keep the requests of a driver that was reset before the device says so (rule 6). */
-const SETTLE_NANOS = 1e9
 
 /** A planned request, and the life of the device it belongs to. */
 interface Planned {
@@ -99,16 +97,7 @@ export class QueueService {
   #waiting: Planned[] = []
   /** bytes of private copies held by back ends */
   #copied = 0
-  /** requests that a back end has promised to answer, and how many of them are writes */
-  readonly #inFlight = { all: 0, writes: 0 }
-  /** those of them that belong to a driver that was reset */
-  #old = { all: 0, writes: 0 }
-  /** goes up with each reset */
-  #life = 0
-  /** while there are old requests: when the guest is told of it */
-  #settleBy = 0
-  /** the guest was told */
-  #overdue = false
+  readonly #inFlight = new InFlight()
   #serving = false
   #closed = false
   /** what was in flight when the engine trapped has no slot any more */
@@ -155,12 +144,12 @@ export class QueueService {
 
   /** True if serve() has work that waits for nothing. */
   get isWanted(): boolean {
-    return this.#old.writes === 0 && (this.#wanted.size > 0 || this.#dirty.size > 0)
+    return !this.#inFlight.hasOldWrites && (this.#wanted.size > 0 || this.#dirty.size > 0)
   }
 
   /** True if nanosToWake() may be finite. */
   get isWaiting(): boolean {
-    return this.#old.all > 0 || this.#stalledUntil.some((until) => until !== 0)
+    return this.#inFlight.isSettling || this.#stalledUntil.some((until) => until !== 0)
   }
 
   /** When to call wantStalled() and serve(), 0 = now: at the end of the first stall, or when a reset is overdue. */
@@ -171,19 +160,16 @@ export class QueueService {
     this.#stalledUntil.forEach((until, queue) => {
       if (until !== 0) nanos = Math.min(nanos, this.#parts.state.stallNanos(queue), Math.max(0, until - now))
     })
-    if (this.#old.all > 0 && !this.#overdue) {
-      nanos = Math.min(nanos, SETTLE_NANOS, Math.max(0, this.#settleBy - now))
-    }
-    return nanos
+    return this.#inFlight.isSettling ? Math.min(nanos, this.#inFlight.nanosToSettle(now)) : nanos
   }
 
   // Serving ------------------------------------------------------------------------------------------------
 
   /**
    * Finishes what has come home, drains the wanted queues once each, publishes. Returns true if there is more to do
-   * at once, or as soon as the device is no longer held. A queue that is wanted again while it is drained gets its second drain from the next call: a guest that
-   * keeps adding chains cannot keep this one from returning (rule 17). Called again from inside (a back end or an
-   * interrupt handler that touches the device) it only remembers.
+   * at once, or as soon as the device is no longer held. A queue that is wanted again while it is drained gets its
+   * second drain from the next call: a guest that keeps adding chains cannot keep this one from returning (rule 17).
+   * Called again from inside (a back end or an interrupt handler that touches the device) it only remembers.
    */
   serve(): boolean {
     if (this.#serving) return true
@@ -194,7 +180,7 @@ export class QueueService {
     try {
       this.#takeAnswers()
       this.#checkOverdue()
-      if (this.#old.writes > 0) return false
+      if (this.#inFlight.hasOldWrites) return false
       this.#startWaiting()
       this.#publishDirty()
       for (const queue of [...this.#wanted]) {
@@ -278,8 +264,11 @@ export class QueueService {
     }
     const bytes = this.#copyBytes(queue, slot)
     const full = bytes > 0 && (this.#waiting.length > 0 || (this.#copied > 0 && this.#copied + bytes > COPIES_MAX))
-    if (full || this.#isHeld()) {
+    const held = this.#isHeld()
+    if (full || held) {
       this.#waiting.push(request)
+      // Room is made by answers, which ask to be served. A holder may let go before this drain ends, and tell nobody.
+      if (held) this.#dirty.add(queue)
       return
     }
     this.#copied += bytes
@@ -381,15 +370,9 @@ export class QueueService {
       return result
     }
     const traps = this.#traps
-    const life = this.#life
-    const count = (of: { all: number; writes: number }, change: number): void => {
-      of.all += change
-      if (isWrite) of.writes += change
-    }
-    count(this.#inFlight, 1)
+    const end = this.#inFlight.begin(isWrite)
     const home = (moved: number): void => {
-      count(this.#inFlight, -1)
-      if (life !== this.#life) count(this.#old, -1)
+      end()
       this.#copied -= copied
       if (this.#closed) return
       const late = deliver === undefined || moved === FAILED ? undefined : () => deliver(moved)
@@ -442,12 +425,7 @@ export class QueueService {
   reset(): void {
     this.#forget()
     for (const { slot } of this.#waiting.splice(0)) this.#parts.engine.complete(this.#parts.state.ptr, slot, FAILED)
-    if (this.#old.all === 0) {
-      this.#overdue = false
-      this.#settleBy = this.#owner.clock() + SETTLE_NANOS
-    }
-    this.#life++
-    this.#old = { ...this.#inFlight }
+    this.#inFlight.reset(this.#owner.clock())
   }
 
   #forget(): void {
@@ -456,17 +434,17 @@ export class QueueService {
     this.#dirty.clear()
   }
 
-  /** True when the owner is to write 0 to Status and call reset(): a reset was overdue and can now complete (rule 6). */
+  /** Rule 6: a reset was overdue and can complete: the owner is to write 0 to Status and to call reset(). */
   get isResetDue(): boolean {
-    return this.#overdue && this.#old.all === 0 && !this.#closed
+    return this.#inFlight.isResetDue && !this.#closed
   }
 
   /** Rule 6: a back end that has not come back a second after the reset is seen by the guest, until it has. */
   #checkOverdue(): void {
-    if (this.#old.all === 0 || this.#owner.clock() < this.#settleBy) return
+    const checked = this.#inFlight.check(this.#owner.clock())
+    if (checked === 'settled') return
     const { engine, state } = this.#parts
-    if (!this.#overdue) this.#owner.failed('virtio-blk: 1 s after a reset the back end still has requests of before')
-    this.#overdue = true
+    if (checked === 'now') this.#owner.failed('virtio-blk: 1 s after a reset the back end still has requests of before')
     // A driver that is up again is told; one that waits for the reset, or is in the middle of its set-up, sees it.
     const isUp = (engine.mmioRead(state.ptr, VIRTIO_MMIO_STATUS, 4) & VIRTIO_CONFIG_S_DRIVER_OK) !== 0
     const effects = engine.fail(state.ptr, isUp ? abi.FAIL_SERVICE : abi.FAIL_QUIETLY)

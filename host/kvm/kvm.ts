@@ -2,8 +2,9 @@
 // device; machines live on when it is closed. Works on any thread.
 
 import { constants } from 'node:os'
+import { closeFd, Descriptor } from '../sys/fd.ts'
 import { badArgument, checkVersion, KvmError, openFailed, requestFailed } from './errors.ts'
-import { closeFd, kvmIoctl, openDevice, tryIoctl } from './native.ts'
+import { kvmIoctl, openDevice, tryIoctl } from './native.ts'
 import { CAPABILITIES, type CapabilityName } from './numbers.ts'
 import { type CpuidEntry, decodeList, encodeList, KVM_CPUID_ENTRY2 } from './structs.ts'
 import { Vm } from './vm.ts'
@@ -24,13 +25,12 @@ const NEEDED: readonly CapabilityName[] = [
   'KVM_CAP_IOEVENTFD',
 ]
 
-export class Kvm {
-  #fd: number
+export class Kvm extends Descriptor {
   /** how much of a vCPU's descriptor Vcpu.open has to map */
   readonly vcpuMmapBytes: number
 
   private constructor(fd: number, path: string) {
-    this.#fd = fd
+    super(fd, true)
     checkVersion(path, tryIoctl(fd, 'KVM_GET_API_VERSION', 0))
     this.vcpuMmapBytes = kvmIoctl(fd, 'KVM_GET_VCPU_MMAP_SIZE', 0)
     this.require(...NEEDED)
@@ -54,15 +54,10 @@ export class Kvm {
     }
   }
 
-  /** -1 once closed. */
-  get fd(): number {
-    return this.#fd
-  }
-
   /** What the capability is worth here: 0 = not there, 1 = there, or an amount. */
   check(capability: CapabilityName | number): number {
     const number = typeof capability === 'number' ? capability : CAPABILITIES[capability]
-    return kvmIoctl(this.#fd, 'KVM_CHECK_EXTENSION', number, `capability ${capability}`)
+    return kvmIoctl(this.fd, 'KVM_CHECK_EXTENSION', number, `capability ${capability}`)
   }
 
   /** Throws KvmError, with the first as its code, if any of these is not there. */
@@ -75,26 +70,18 @@ export class Kvm {
 
   /** A machine without memory, interrupt controllers and vCPUs. The caller closes it. */
   createVm(): Vm {
-    return Vm.own(kvmIoctl(this.#fd, 'KVM_CREATE_VM', 0))
+    return Vm.own(kvmIoctl(this.fd, 'KVM_CREATE_VM', 0))
   }
 
   /** What KVM can show a guest, to be passed on to Vcpu.setCpuid, changed or not. */
   supportedCpuid(): CpuidEntry[] {
     for (let capacity = CPUID_ENTRIES; ; capacity *= 2) {
       const list = encodeList(KVM_CPUID_ENTRY2, Array(capacity).fill({}))
-      const result = tryIoctl(this.#fd, 'KVM_GET_SUPPORTED_CPUID', list)
+      const result = tryIoctl(this.fd, 'KVM_GET_SUPPORTED_CPUID', list)
       if (result === 0) return decodeList(KVM_CPUID_ENTRY2, list)
       if (result !== -E2BIG || capacity === CPUID_ENTRIES_MAX) {
         throw requestFailed('KVM_GET_SUPPORTED_CPUID', -result, `room for ${capacity} entries`)
       }
     }
-  }
-
-  /** Again does nothing. */
-  close(): void {
-    const fd = this.#fd
-    if (fd === -1) return
-    this.#fd = -1
-    closeFd(fd)
   }
 }

@@ -55,7 +55,7 @@ export function encodeNew<Fields extends readonly Field[]>(
   values: Partial<Values<Fields>>,
 ): Uint8Array {
   const bytes = new Uint8Array(struct.bytes)
-  encode(struct, viewOf(bytes), values)
+  encode(struct, fieldsOf(bytes), values)
   return bytes
 }
 
@@ -65,7 +65,7 @@ export function encodeList<Fields extends readonly Field[]>(
   entries: readonly Partial<Values<Fields>>[],
 ): Uint8Array {
   const bytes = new Uint8Array(LIST_HEAD_BYTES + entries.length * entry.bytes)
-  const view = viewOf(bytes)
+  const view = fieldsOf(bytes)
   view.setUint32(0, entries.length, true)
   entries.forEach((values, i) => {
     encode(entry, view, values, LIST_HEAD_BYTES + i * entry.bytes)
@@ -75,12 +75,12 @@ export function encodeList<Fields extends readonly Field[]>(
 
 /** As many entries as the head says. */
 export function decodeList<Fields extends readonly Field[]>(entry: Struct<Fields>, list: Uint8Array): Values<Fields>[] {
-  const view = viewOf(list)
+  const view = fieldsOf(list)
   const count = view.getUint32(0, true)
   return Array.from({ length: count }, (_, i) => decode(entry, view, LIST_HEAD_BYTES + i * entry.bytes))
 }
 
-export function viewOf(bytes: Uint8Array): DataView {
+export function fieldsOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 

@@ -1,10 +1,12 @@
 // A virtual processor, on the thread that runs it: registers at set-up, then run() again and again. Owns the mapping
 // of kvm_run, not the descriptor, which is the machine's (Vm.createVcpu). Everything but interruptVcpu belongs to the
 // thread that called open: KVM wants that, and the signal that interrupts is blocked on that thread alone.
-// A worker cannot be terminated while it is in run(): interrupt it first.
+// While a worker is in run() it cannot be terminated, and the process cannot exit, for Node waits for its threads:
+// whoever ends either interrupts the vCPU first (in process.on('exit'), for one), and the worker must not run it again.
 
+import { unmap } from '../sys/memory.ts'
 import { KvmError } from './errors.ts'
-import { blockKick, kickThread, kvmIoctl, mapRun, runVcpu, threadId, unmap } from './native.ts'
+import { blockKick, kickThread, kvmIoctl, mapRun, runVcpu, threadId } from './native.ts'
 import { IoExit, MmioExit, RunPage } from './run.ts'
 import {
   type CpuidEntry,
@@ -15,6 +17,7 @@ import {
   encodeList,
   encodeNew,
   encodeSregs,
+  fieldsOf,
   KVM_CPUID_ENTRY2,
   KVM_MP_STATE,
   KVM_MSR_ENTRY,
@@ -25,7 +28,6 @@ import {
   type Regs,
   type Sregs,
   type SregsChange,
-  viewOf,
 } from './structs.ts'
 
 export class Vcpu {
@@ -94,28 +96,28 @@ export class Vcpu {
   regs(): Regs {
     const bytes = new Uint8Array(KVM_REGS.bytes)
     kvmIoctl(this.#fd, 'KVM_GET_REGS', bytes)
-    return decode(KVM_REGS, viewOf(bytes))
+    return decode(KVM_REGS, fieldsOf(bytes))
   }
 
   /** Registers that are not named stay as they are. */
   setRegs(change: Partial<Regs>): void {
     const bytes = new Uint8Array(KVM_REGS.bytes)
     kvmIoctl(this.#fd, 'KVM_GET_REGS', bytes)
-    encode(KVM_REGS, viewOf(bytes), change)
+    encode(KVM_REGS, fieldsOf(bytes), change)
     kvmIoctl(this.#fd, 'KVM_SET_REGS', bytes)
   }
 
   sregs(): Sregs {
     const bytes = new Uint8Array(KVM_SREGS.bytes)
     kvmIoctl(this.#fd, 'KVM_GET_SREGS', bytes)
-    return decodeSregs(viewOf(bytes))
+    return decodeSregs(fieldsOf(bytes))
   }
 
   /** Registers, and fields of segments, that are not named stay as they are. */
   setSregs(change: SregsChange): void {
     const bytes = new Uint8Array(KVM_SREGS.bytes)
     kvmIoctl(this.#fd, 'KVM_GET_SREGS', bytes)
-    encodeSregs(viewOf(bytes), change)
+    encodeSregs(fieldsOf(bytes), change)
     kvmIoctl(this.#fd, 'KVM_SET_SREGS', bytes)
   }
 
@@ -143,7 +145,7 @@ export class Vcpu {
   mpState(): number {
     const bytes = new Uint8Array(KVM_MP_STATE.bytes)
     kvmIoctl(this.#fd, 'KVM_GET_MP_STATE', bytes)
-    return decode(KVM_MP_STATE, viewOf(bytes)).mp_state
+    return decode(KVM_MP_STATE, fieldsOf(bytes)).mp_state
   }
 
   setMpState(state: number): void {

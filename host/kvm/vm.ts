@@ -2,8 +2,9 @@
 // Owns the machine's descriptor and those of the vCPUs it made; does not own the memory nor the eventfds it is given.
 // Guest RAM has to stay where it is until the machine is closed and the last vCPU's mapping too (Vcpu.close).
 
+import { closeFd, Descriptor } from '../sys/fd.ts'
 import { badArgument } from './errors.ts'
-import { closeFd, kvmIoctl } from './native.ts'
+import { kvmIoctl } from './native.ts'
 import {
   KVM_IOEVENTFD_FLAG_DATAMATCH,
   KVM_IOEVENTFD_FLAG_DEASSIGN,
@@ -35,15 +36,8 @@ export interface IoEventFd {
   pio?: boolean
 }
 
-export class Vm {
-  #fd: number
-  readonly #isOwner: boolean
+export class Vm extends Descriptor {
   readonly #vcpus: number[] = []
-
-  private constructor(fd: number, isOwner: boolean) {
-    this.#fd = fd
-    this.#isOwner = isOwner
-  }
 
   /** Takes over what KVM_CREATE_VM answered: Kvm.createVm. */
   static own(fd: number): Vm {
@@ -53,11 +47,6 @@ export class Vm {
   /** For other threads: the machine behind a descriptor that stays its owner's. close() only forgets it. */
   static borrow(fd: number): Vm {
     return new Vm(fd, false)
-  }
-
-  /** -1 once closed. */
-  get fd(): number {
-    return this.#fd
   }
 
   /**
@@ -76,41 +65,41 @@ export class Vm {
       memory_size: BigInt(bytes),
       userspace_addr: BigInt(address),
     })
-    kvmIoctl(this.#fd, 'KVM_SET_USER_MEMORY_REGION', region, `slot ${slot}, ${bytes} bytes at 0x${gpa.toString(16)}`)
+    kvmIoctl(this.fd, 'KVM_SET_USER_MEMORY_REGION', region, `slot ${slot}, ${bytes} bytes at 0x${gpa.toString(16)}`)
   }
 
   /** Two 8259s, an IOAPIC, and a local APIC per vCPU, in the kernel. Before the first vCPU. hlt then sleeps there. */
   createIrqchip(): void {
-    kvmIoctl(this.#fd, 'KVM_CREATE_IRQCHIP', 0)
+    kvmIoctl(this.fd, 'KVM_CREATE_IRQCHIP', 0)
   }
 
   /** An 8254 with port 0x61, in the kernel. After createIrqchip. */
   createPit2(): void {
-    kvmIoctl(this.#fd, 'KVM_CREATE_PIT2', encodeNew(KVM_PIT_CONFIG, { flags: KVM_PIT_SPEAKER_DUMMY }))
+    kvmIoctl(this.fd, 'KVM_CREATE_PIT2', encodeNew(KVM_PIT_CONFIG, { flags: KVM_PIT_SPEAKER_DUMMY }))
   }
 
   /** Three pages below 4 GiB that are not guest RAM. Intel processors need them for real mode. Before the vCPUs. */
   setTssAddr(gpa: number): void {
-    kvmIoctl(this.#fd, 'KVM_SET_TSS_ADDR', gpa, `0x${gpa.toString(16)}`)
+    kvmIoctl(this.fd, 'KVM_SET_TSS_ADDR', gpa, `0x${gpa.toString(16)}`)
   }
 
   /** One page below 4 GiB that is not guest RAM. Intel processors need it for real mode. Before the vCPUs. */
   setIdentityMapAddr(gpa: number): void {
     const address = new BigUint64Array([BigInt(gpa)])
-    kvmIoctl(this.#fd, 'KVM_SET_IDENTITY_MAP_ADDR', address, `0x${gpa.toString(16)}`)
+    kvmIoctl(this.fd, 'KVM_SET_IDENTITY_MAP_ADDR', address, `0x${gpa.toString(16)}`)
   }
 
   /** Raises (true) or lowers an interrupt line of the irqchip. GSI 0-15 reach the 8259s and the IOAPIC. */
   irqLine(gsi: number, level: boolean): void {
     const line = encodeNew(KVM_IRQ_LEVEL, { irq: gsi, level: level ? 1 : 0 })
-    kvmIoctl(this.#fd, 'KVM_IRQ_LINE', line, `GSI ${gsi}`)
+    kvmIoctl(this.fd, 'KVM_IRQ_LINE', line, `GSI ${gsi}`)
   }
 
   /** A signal of eventfd `fd` raises and lowers the line: an edge. The kernel takes the counter. */
   irqfd(fd: number, gsi: number, assign = true): void {
     const flags = assign ? 0 : KVM_IRQFD_FLAG_DEASSIGN
     if (!isDescriptor(fd)) throw badArgument(`irqfd: ${fd} is not a file descriptor`)
-    kvmIoctl(this.#fd, 'KVM_IRQFD', encodeNew(KVM_IRQFD, { fd, gsi, flags }), `eventfd ${fd}, GSI ${gsi}`)
+    kvmIoctl(this.fd, 'KVM_IRQFD', encodeNew(KVM_IRQFD, { fd, gsi, flags }), `eventfd ${fd}, GSI ${gsi}`)
   }
 
   /** Writes of the guest become signals of the eventfd, without an exit. To unassign, give what was assigned. */
@@ -132,23 +121,20 @@ export class Vm {
       addr: BigInt(gpa),
       datamatch: BigInt(datamatch ?? 0),
     })
-    kvmIoctl(this.#fd, 'KVM_IOEVENTFD', event, `eventfd ${fd}, ${bytes} bytes at 0x${gpa.toString(16)}`)
+    kvmIoctl(this.fd, 'KVM_IOEVENTFD', event, `eventfd ${fd}, ${bytes} bytes at 0x${gpa.toString(16)}`)
   }
 
   /** Descriptor of a new vCPU, for Vcpu.open on the thread that runs it. close() of the machine closes it. */
   createVcpu(id: number): number {
-    const fd = kvmIoctl(this.#fd, 'KVM_CREATE_VCPU', id, `vCPU ${id}`)
+    const fd = kvmIoctl(this.fd, 'KVM_CREATE_VCPU', id, `vCPU ${id}`)
     this.#vcpus.push(fd)
     return fd
   }
 
   /** After every Vcpu of the machine is closed. Again does nothing. */
-  close(): void {
-    const fd = this.#fd
-    if (fd === -1) return
-    this.#fd = -1
-    for (const vcpu of this.#vcpus) closeFd(vcpu)
-    if (this.#isOwner) closeFd(fd)
+  override close(): void {
+    for (const fd of this.#vcpus.splice(0)) closeFd(fd)
+    super.close()
   }
 }
 

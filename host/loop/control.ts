@@ -22,7 +22,7 @@ const BUSY = 32 // the worker is in the disk
 const FAILURES = 48 // counts, one word per kind
 
 /** What went wrong beside the guest's requests and was survived (rule 29). */
-export const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
+const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
 export type FailureKind = (typeof FAILURE_KINDS)[number]
 export type Failures = Record<FailureKind, number>
 
@@ -106,9 +106,16 @@ export class DiskControl {
 
   /** As waitQuiet, without blocking the thread and without end. */
   async whenQuiet(): Promise<void> {
-    while (this.isBusy) {
-      const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
-      if (waiting.async) await waiting.value
+    if (!this.isBusy) return
+    // A process does not stay for a waitAsync alone, and the worker's thread does not keep it either.
+    const stay = setInterval(() => {}, 1000)
+    try {
+      while (this.isBusy) {
+        const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
+        if (waiting.async) await waiting.value
+      }
+    } finally {
+      clearInterval(stay)
     }
   }
 

@@ -106,8 +106,12 @@ function remoteError(error: unknown): RemoteError {
 
 epoll.add(controlFd, tokenOf(CONTROL))
 epoll.add(stopFd, tokenOf(STOP))
+// Whatever ends the thread before its time (an error of a back end's own, process.exit), the guests are told.
+const lastWords = (): void => loop.abandon()
+process.once('exit', lastWords)
 try {
   await loop.run()
+  process.off('exit', lastWords)
 } finally {
   await waiter?.close()
   port.close()

@@ -109,10 +109,13 @@ export class DiskWorker {
   #bury(reason: string): void {
     this.#onFailure(`virtio-blk: the disk worker died: ${reason}`)
     for (const disk of this.#disks.values()) disk.workerDied()
-    const isWorth = this.#hasServed
+    if (!this.#hasServed) {
+      // It cannot even start, or died of the first thing it was asked: another one would not do better.
+      this.#thread = undefined
+      return
+    }
     this.#renewDescriptors()
     this.#start()
-    if (!isWorth) return
     for (const disk of this.#disks.values()) {
       disk.serveAgain().catch((error) => this.#onFailure(`virtio-blk: a disk has no worker any more: ${error.message}`))
     }
@@ -148,12 +151,12 @@ export class DiskWorker {
   ask(request: Ask): Promise<number | undefined> {
     const call = ++this.#calls
     return new Promise((resolve, reject) => {
-      if (this.#closed) {
-        reject(new Error('the disk worker is closed'))
+      if (this.#closed || this.#thread === undefined) {
+        reject(new Error(`the disk worker ${this.#closed ? 'is closed' : 'has died'}`))
         return
       }
       this.#pending.set(call, { resolve, reject })
-      this.#thread?.ref()
+      this.#thread.ref()
       this.#port?.postMessage({ ...request, call })
       this.#control.signal()
     })
@@ -302,6 +305,7 @@ export class WorkerDisk {
 
   /** For DiskWorker: hands the disk to a new thread. It serves once the guest has reset the device. */
   async serveAgain(): Promise<void> {
+    if (this.#closing !== undefined) return
     await this.#worker.ask({ kind: 'open', id: this.#message.id, backend: this.#backend })
     await this.#serve()
   }

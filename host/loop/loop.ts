@@ -34,6 +34,10 @@ export class Loop {
   readonly #disks = new Map<number, ServedDisk>()
   /** disks that want a turn, in the order they asked */
   #ready = new Set<ServedDisk>()
+  /** the set of the round before, empty */
+  #round = new Set<ServedDisk>()
+  /** disks whose timer could not be armed */
+  readonly #polling = new Set<ServedDisk>()
   /** disks whose back ends need the thread's event loop */
   #late = 0
   /** control requests that are being carried out, which need it too */
@@ -59,6 +63,7 @@ export class Loop {
     disk.detach(this.#options.epoll)
     this.#disks.delete(id)
     this.#ready.delete(disk)
+    this.#polling.delete(disk)
     if (!disk.isInPlace) this.#late--
     return disk
   }
@@ -93,10 +98,25 @@ export class Loop {
       for (let i = 0; i < count; i++) stop = this.#handle(epoll.token(i)) || stop
       if (stop) return
       this.#poll()
-      const round = this.#ready
-      this.#ready = new Set()
-      for (const disk of round) if (disk.turn()) this.#ready.add(disk)
+      this.#takeTurns()
     }
+  }
+
+  /** One batch for each disk that wants one; those that want another are first in the next round. */
+  #takeTurns(): void {
+    const round = this.#ready
+    this.#ready = this.#round
+    this.#round = round
+    for (const disk of round) {
+      if (disk.turn()) this.#ready.add(disk)
+      if (disk.pollAt !== Number.POSITIVE_INFINITY) this.#polling.add(disk)
+    }
+    round.clear()
+  }
+
+  /** The thread is ending before its time. */
+  abandon(): void {
+    for (const disk of this.#disks.values()) disk.abandon()
   }
 
   /** True: stop. Events that came with it are still taken, so that no counter is left full. */
@@ -125,10 +145,10 @@ export class Loop {
     return false
   }
 
-  /** Disks whose timer could not be armed. */
   #poll(): void {
-    for (const disk of this.#disks.values()) {
-      if (disk.pollAt === Number.POSITIVE_INFINITY || monotonicNanos() < disk.pollAt) continue
+    for (const disk of this.#polling) {
+      if (monotonicNanos() < disk.pollAt) continue
+      this.#polling.delete(disk)
       disk.polled()
       this.#ready.add(disk)
     }
@@ -136,7 +156,7 @@ export class Loop {
 
   #timeoutMs(): number {
     let pollAt = Number.POSITIVE_INFINITY
-    for (const disk of this.#disks.values()) pollAt = Math.min(pollAt, disk.pollAt)
+    for (const disk of this.#polling) pollAt = Math.min(pollAt, disk.pollAt)
     return pollAt === Number.POSITIVE_INFINITY ? -1 : Math.max(0, Math.ceil((pollAt - monotonicNanos()) / 1e6))
   }
 

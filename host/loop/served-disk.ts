@@ -77,7 +77,8 @@ export class ServedDisk {
   /** Adds the disk's descriptors to the loop's and asks for a first drain: whatever came before is not lost. */
   attach(epoll: Epoll): void {
     const { wakeFd, kickFds, timerFd } = this.#message.handle
-    epoll.add(wakeFd, tokenOf(WAKE, this.id))
+    // On edge: a wake-up says all by coming, so its counter is never read. A full one is emptied by who finds it so.
+    epoll.add(wakeFd, tokenOf(WAKE, this.id), true)
     kickFds.forEach((fd, queue) => {
       epoll.add(fd, tokenOf(KICK, this.id, queue))
     })
@@ -101,7 +102,6 @@ export class ServedDisk {
   }
 
   woken(): void {
-    takeEventFd(this.#message.handle.wakeFd)
     if (this.#transport.control.takeRetry()) this.#service.wantStalled()
     this.#service.kickAll()
   }
@@ -123,16 +123,27 @@ export class ServedDisk {
   /** One batch of each queue that wants one (rule 28). True if there is more to do at once. */
   turn(): boolean {
     const { control } = this.#transport
-    if (!control.enter()) return false
+    if (!control.enter()) {
+      // A reset may have seen the worker at the door at the end of its second, and left the rest to it.
+      if (!control.isResetPending) return false
+      this.#transport.completeReset(() => false)
+      return true
+    }
     let more = true
     try {
       if (control.resets !== this.#resets) {
         this.#resets = control.resets
         this.#armedUntil = 0
         this.#service.reset()
+        // A kick of the new driver may have come before this look at the reset, and has just been forgotten with it.
+        this.#service.wantAll()
       }
       more = this.#service.serve()
-      if (!control.isHeld && this.#service.isWaiting) this.#sleep()
+      if (this.#service.isWaiting) {
+        // A hold that has come only now may go without having turned the worker away, and then wakes nobody.
+        if (control.isHeld) more = true
+        else this.#sleep()
+      }
       more ||= this.#service.isWanted
     } finally {
       control.leave()
@@ -168,6 +179,11 @@ export class ServedDisk {
     if (this.#transport.control.count('timerErrors')) {
       this.#onFailure(`virtio-blk: the throttle timer cannot be armed (errno ${-armed}), polling instead`)
     }
+  }
+
+  /** The thread is ending before its time: its last words to the guest (rule 7). */
+  abandon(): void {
+    this.#transport.workerDied()
   }
 
   /** Nothing is touched any more. The holder has seen to it that nothing is being touched. */

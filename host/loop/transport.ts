@@ -165,20 +165,25 @@ export class DiskTransport {
 
   // The way out --------------------------------------------------------------------------------------------
 
-  /** Makes the worker look at the disk. A counter that is full has woken it already. */
+  /** Makes the worker look at the disk. Of a disk that is closed the descriptors may be somebody else's by now. */
   wake(): void {
-    this.#signal(this.#handle.wakeFd, 'kick')
+    if (this.control.isClosed) return
+    const { wakeFd } = this.#handle
+    let result = signalEventFd(wakeFd)
+    if (result === -EAGAIN) {
+      // The worker never reads this counter. Emptied, it takes the signal.
+      this.#count('fullEventfds', 'the wake eventfd was full')
+      takeEventFd(wakeFd)
+      result = signalEventFd(wakeFd)
+    }
+    if (result < 0) this.#count('eventfdErrors', `the wake eventfd cannot be signalled (errno ${-result})`)
   }
 
+  /** A counter that is full has an interrupt pending already: nothing is lost. */
   interrupt(): void {
-    this.#signal(this.#handle.interruptFd, 'interrupt')
-  }
-
-  #signal(fd: number, name: string): void {
-    const result = signalEventFd(fd)
-    if (result === 0) return
-    if (result === -EAGAIN) this.#count('fullEventfds', `the ${name} eventfd is full; nothing is lost by that`)
-    else this.#count('eventfdErrors', `the ${name} eventfd cannot be signalled (errno ${-result})`)
+    const result = signalEventFd(this.#handle.interruptFd)
+    if (result === -EAGAIN) this.#count('fullEventfds', 'the interrupt eventfd is full: nobody takes the interrupts')
+    else if (result < 0) this.#count('eventfdErrors', `the interrupt eventfd cannot be signalled (errno ${-result})`)
   }
 
   #count(kind: FailureKind, message: string): void {
@@ -197,9 +202,10 @@ export class DiskTransport {
     this.#onFailure(`virtio-blk: the engine trapped, the guest must reset: ${String(error)}`)
   }
 
-  /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; before one, nothing has failed. */
+  /** Rule 7: the worker is dead, and what it had in flight with it. A driver is told; without one, nothing failed. */
   workerDied(): void {
     const { control } = this
+    if (!control.isAlive) return
     control.abandon()
     this.completeReset(() => false)
     control.lock()

@@ -17,6 +17,7 @@ export const EPOLLHUP = 0x10
 /** The most events one wait reports; the kernel takes turns, so the next wait begins with the others. */
 export const EPOLL_EVENTS_MAX = 64
 
+const EPOLLET = 0x80000000
 const EPOLL_CLOEXEC = O_CLOEXEC
 const EPOLL_CTL_ADD = 1
 const EPOLL_CTL_DEL = 2
@@ -62,11 +63,13 @@ export class Epoll extends Descriptor {
 
   /**
    * Waits for `fd` to be readable, and for EPOLLERR and EPOLLHUP, from now on. `token`, a u32, says which it was.
-   * Throws EEXIST if `fd` is in already, EPERM if it cannot be waited for (a regular file).
+   * With `onEdge`, each write to an eventfd is reported once, and the eventfd need not be read for that; otherwise
+   * `fd` is reported as long as it is readable. Throws EEXIST if `fd` is in already, EPERM if it cannot be waited for
+   * (a regular file).
    */
-  add(fd: number, token: number): void {
+  add(fd: number, token: number, onEdge = false): void {
     if (token >>> 0 !== token) throw new RangeError(`an epoll token has 32 bits, ${token} does not`)
-    added.words[0] = EPOLLIN
+    added.words[0] = onEdge ? EPOLLIN | EPOLLET : EPOLLIN
     added.words[TOKEN_WORD] = token
     const result = calls.ctl(this.fd, EPOLL_CTL_ADD, fd, added.address)
     if (result < 0) throw new SysError('epoll_ctl(EPOLL_CTL_ADD)', koffi.errno())

@@ -89,8 +89,12 @@ export function addressFor(
       return small && arenas.claim('intoHole') ? BigInt(endOfRam(layout) - (len - half)) : nowhere
     case 'outOfHole':
       return after !== undefined && small && arenas.claim('outOfHole') ? BigInt(after - half) : nowhere
-    default:
-      return arenas.take(len)
+    default: {
+      const at = arenas.take(len)
+      // Where touching regions are large enough for it after all, its end is put outside them.
+      const fits = len > LONG && Number(at) + len <= endOfRam(layout)
+      return fits ? BigInt(endOfRam(layout) - LONG_OWN) : at
+    }
   }
 }
 

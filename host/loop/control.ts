@@ -22,7 +22,7 @@ const BUSY = 32 // the worker is in the disk
 const FAILURES = 48 // counts, one word per kind
 
 /** What went wrong beside the guest's requests and was survived (rule 29). */
-const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
+export const FAILURE_KINDS = ['workerDeaths', 'fullEventfds', 'eventfdErrors', 'timerErrors'] as const
 export type FailureKind = (typeof FAILURE_KINDS)[number]
 export type Failures = Record<FailureKind, number>
 

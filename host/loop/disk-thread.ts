@@ -5,13 +5,14 @@ import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { FileBackend } from '../backend/file.ts'
 import type { BlockBackend } from '../backend/types.ts'
 import { Epoll } from '../sys/epoll.ts'
+import { signalEventFd } from '../sys/eventfd.ts'
 import { CONTROL, STOP, tokenOf } from './decisions.ts'
 import { Loop } from './loop.ts'
 import type { Answer, BackendSource, RemoteError, Request, ThreadData } from './messages.ts'
 import { ServedDisk } from './served-disk.ts'
 import { WaiterThread } from './waiter.ts'
 
-const { controlFd, epollFd, port, stopFd } = workerData as ThreadData
+const { controlFd, epollFd, outerEpollFd, port, stopFd } = workerData as ThreadData
 const epoll = Epoll.borrow(epollFd)
 const backends = new Map<number, BlockBackend>()
 let waiter: WaiterThread | undefined
@@ -21,7 +22,7 @@ const loop = new Loop({
   controlFd,
   onControl: takeRequests,
   waiter: (onReady) => {
-    waiter = new WaiterThread(new URL(import.meta.resolve('virtio-blk-wasm/waiter-thread')), epollFd, onReady)
+    waiter = new WaiterThread(new URL(import.meta.resolve('virtio-blk-wasm/waiter-thread')), outerEpollFd, onReady)
     return waiter
   },
 })
@@ -107,7 +108,11 @@ function remoteError(error: unknown): RemoteError {
 epoll.add(controlFd, tokenOf(CONTROL))
 epoll.add(stopFd, tokenOf(STOP))
 // Whatever ends the thread before its time (an error of a back end's own, process.exit), the guests are told.
-const lastWords = (): void => loop.abandon()
+const lastWords = (): void => {
+  loop.abandon()
+  // The waiter is in a system call, and this thread ends only after it.
+  if (waiter !== undefined) signalEventFd(stopFd)
+}
 process.once('exit', lastWords)
 try {
   await loop.run()

@@ -48,6 +48,7 @@ export class DiskWorker {
   readonly #disks = new Map<number, WorkerDisk>()
   readonly #pending = new Map<number, Pending>()
   #epoll = Epoll.create()
+  readonly #outerEpoll = Epoll.create()
   #stop = EventFd.create()
   #thread: Worker | undefined
   #port: MessagePort | undefined
@@ -73,6 +74,7 @@ export class DiskWorker {
     const { port1, port2 } = new MessageChannel()
     const data: Omit<ThreadData, 'port'> = {
       epollFd: this.#epoll.fd,
+      outerEpollFd: this.#outerEpoll.fd,
       controlFd: this.#control.fd,
       stopFd: this.#stop.fd,
     }
@@ -81,6 +83,7 @@ export class DiskWorker {
       transferList: [port2],
       name: 'virtio-blk',
     })
+    this.#outerEpoll.add(this.#epoll.fd, 0)
     this.#thread = thread
     this.#port = port1
     this.#hasServed = false
@@ -123,9 +126,11 @@ export class DiskWorker {
 
   /** The old epoll still has the disks' descriptors in it, and the old stop event may have been signalled. */
   #renewDescriptors(): void {
+    this.#outerEpoll.remove(this.#epoll.fd)
     this.#epoll.close()
     this.#epoll = Epoll.create()
     this.#control.take()
+    this.#stop.take()
   }
 
   #take(answer: Answer): void {
@@ -201,7 +206,7 @@ export class DiskWorker {
     this.#stop.signal()
     this.#thread?.ref()
     await this.#ended
-    for (const owned of [this.#epoll, this.#control, this.#stop]) owned.close()
+    for (const owned of [this.#outerEpoll, this.#epoll, this.#control, this.#stop]) owned.close()
   }
 }
 

@@ -14,6 +14,8 @@ export type BackendSource =
 /** Handed to the thread at its start. */
 export interface ThreadData {
   readonly epollFd: number
+  /** an epoll with the first in it, for the waiter */
+  readonly outerEpollFd: number
   readonly controlFd: number
   readonly stopFd: number
   readonly port: MessagePort

@@ -1,6 +1,7 @@
 // A second thread that sleeps in epoll_wait for a worker whose own thread has to run its event loop, because a back
-// end promises its answers. It only says that something is ready; the worker asks epoll itself. Entry and handle of
-// that thread are both here. (libuv's thread pool is no place to sleep in: it has four threads for the whole process.)
+// end promises its answers. It only says that something is ready; the worker asks epoll itself. It sleeps in an epoll
+// that has the worker's in it: waiting on that one would take events away. Entry and handle of the thread are both
+// here. (libuv's thread pool is no place to sleep in: it has four threads for the whole process.)
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { Epoll } from '../sys/epoll.ts'
@@ -20,7 +21,7 @@ export class WaiterThread implements Waiter {
   readonly #turn = new Int32Array(new SharedArrayBuffer(4))
   readonly #thread: Worker
 
-  /** `entry`: the built file of this module. `onReady` is called on the caller's thread, once per arm(). */
+  /** `entry`: the built file of this module; `epollFd`: the outer epoll. `onReady` is called on the caller's thread. */
   constructor(entry: URL, epollFd: number, onReady: () => void) {
     const data: WaiterData = { waiter: true, epollFd, turn: this.#turn }
     this.#thread = new Worker(entry, { workerData: data })

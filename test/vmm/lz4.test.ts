@@ -1,5 +1,5 @@
-// The LZ4 of Linux's build: sequences typed in from lz4_Block_format.md, a whole kernel's worth of random data packed by
-// a small packer here, and input that is cut off or lies.
+// The LZ4 of the build of Linux: sequences typed in from lz4_Block_format.md, random ones made by a small packer here,
+// and input that is cut off or lies.
 
 import fc from 'fast-check'
 import { suite } from 'uvu'

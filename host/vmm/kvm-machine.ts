@@ -42,9 +42,9 @@ const STATE_ALIGN = 65536
 const TYPE_AGAIN_MS = 5
 
 /** Machines that run: their threads must leave the guest before the process can end. */
-const running = new Set<KvmMachine>()
+const running = new Set<() => void>()
 process.once('exit', () => {
-  for (const machine of running) machine.interrupt()
+  for (const interrupt of running) interrupt()
 })
 
 export class KvmMachine {
@@ -98,10 +98,13 @@ export class KvmMachine {
    */
   static async create(options: KvmMachineOptions): Promise<KvmMachine> {
     const disks = checkMachine(options)
+    const { vcpus = 1 } = options
     const kvm = Kvm.open(options.device)
     let vm: Vm | undefined
     let machine: KvmMachine | undefined
     try {
+      const most = kvm.check('KVM_CAP_MAX_VCPUS')
+      if (vcpus > most) throw new RangeError(`KvmMachine: this KVM has ${most} vCPUs for a machine, not ${vcpus}`)
       const start = options.flat ? loadFlat(options.flat, options.memory) : loadLinux(options, disks)
       vm = kvm.createVm()
       machine = new KvmMachine(kvm, vm, options)
@@ -142,8 +145,8 @@ export class KvmMachine {
     return this.#control.exits
   }
 
-  /** Not for users: makes every vCPU thread leave its loop, without waiting for it. */
-  interrupt(): void {
+  /** Makes every vCPU thread leave its loop, without waiting for it. */
+  readonly #interrupt = (): void => {
     this.#control.stop()
     for (const { threadId } of this.#threads) if (threadId > 0) Vcpu.interruptVcpu(threadId)
   }
@@ -170,7 +173,7 @@ export class KvmMachine {
     const { vcpus = 1, debugPort, flat } = this.#options
     const supported = this.#kvm.supportedCpuid()
     const hasTscDeadline = this.#kvm.check('KVM_CAP_TSC_DEADLINE_TIMER') > 0
-    running.add(this)
+    running.add(this.#interrupt)
     const ready = Array.from({ length: vcpus }, (_, id) => {
       return this.#startThread({
         id,
@@ -196,7 +199,15 @@ export class KvmMachine {
       name: `vcpu ${orders.id}`,
       execArgv: [], // a program's own, such as --input-type, need not suit a worker
     })
-    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
+    const exited = new Promise<void>((resolve) => {
+      worker.once('exit', () => {
+        resolve()
+        // What a thread says last comes before its end: one that said nothing was ended by somebody else.
+        if (this.#ending === undefined) {
+          void this.#finish(new MachineError(`KvmMachine: the thread of vCPU ${orders.id} has ended by itself`))
+        }
+      })
+    })
     const thread = { worker, exited, threadId: 0 }
     this.#threads.push(thread)
     return new Promise((resolve, reject) => {
@@ -269,9 +280,9 @@ export class KvmMachine {
 
   async #closeAll(): Promise<void> {
     this.#ending ??= 'stopped'
-    this.interrupt()
+    this.#interrupt()
     await Promise.all(this.#threads.map(({ exited }) => exited))
-    running.delete(this)
+    running.delete(this.#interrupt)
     this.#showSerial()
     this.#typed = []
     this.#vm.close()

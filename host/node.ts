@@ -3,10 +3,15 @@
 export { FileBackend } from './backend/file.ts'
 export { createImage } from './backend/image.ts'
 export { KvmError } from './kvm/errors.ts'
+export { Kvm } from './kvm/kvm.ts'
+export { KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO } from './kvm/numbers.ts'
+export { Vcpu } from './kvm/vcpu.ts'
+export { Vm } from './kvm/vm.ts'
 export type { FailureKind, Failures } from './loop/control.ts'
 export { DiskWorker, type DiskWorkerOptions, type WorkerDisk, type WorkerDiskOptions } from './loop/disk-worker.ts'
 export type { BackendSource } from './loop/messages.ts'
 export { type DiskHandle, DiskTransport } from './loop/transport.ts'
+export { addressOf } from './sys/libc.ts'
 export { BootImageError } from './vmm/boot-params.ts'
 export {
   KvmMachine,

@@ -205,7 +205,7 @@ function drive(data: TaskData): Driven {
   return driven
 }
 
-/** Brings the device up, does a little IO without waiting for its end, resets it, over and over: Status is 0 at once. */
+/** Brings the device up, does a little IO without waiting for its end, resets it, over and over: Status is 0. */
 function storm(data: TaskData): Driven {
   const { rounds, seed = 1 } = data
   const { raw } = vcpu(data)

@@ -106,6 +106,7 @@ async function main() {
         vblk: 'host/cli/vblk.ts',
         'disk-thread': 'host/loop/disk-thread.ts',
         'waiter-thread': 'host/loop/waiter.ts',
+        'vcpu-thread': 'host/vmm/vcpu-thread.ts',
       },
       outdir: 'build',
       // Browsers too: a wasm file's bytes are decoded without Node's Buffer.

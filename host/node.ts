@@ -12,3 +12,17 @@ export { DiskWorker, type DiskWorkerOptions, type WorkerDisk, type WorkerDiskOpt
 export type { BackendSource } from './loop/messages.ts'
 export { type DiskHandle, DiskTransport } from './loop/transport.ts'
 export { addressOf } from './sys/libc.ts'
+export { BootImageError } from './vmm/boot-params.ts'
+export {
+  KvmMachine,
+  type MachineEnding,
+  MachineError,
+} from './vmm/kvm-machine.ts'
+export type { ExitCounters } from './vmm/machine-control.ts'
+export type {
+  FlatProgram,
+  KvmMachineOptions,
+  MachineDisk,
+  MachineDiskOptions,
+  MachineKernel,
+} from './vmm/machine-options.ts'

@@ -181,6 +181,7 @@ const ENTRIES = [
   'host/index.ts',
   'host/node.ts',
   'host/cli/vblk.ts',
+  'host/vmm/vcpu-thread.ts',
   'host/loop/disk-thread.ts',
   'host/loop/waiter.ts',
   'host/build.mjs',

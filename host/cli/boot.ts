@@ -1,36 +1,35 @@
-// `vblk boot`: Debian's Linux in v86 with a disk image as /dev/vda. Interactive (the terminal is the guest's
-// console), or a script whose exit status becomes ours. The image is opened, locked and checked before anything is
-// fetched or booted.
+// `vblk boot`: Debian's Linux with a disk image as /dev/vda, on KVM where there is one that can run it, else in v86.
+// Interactive (the terminal is the guest's console), or a script whose exit status becomes ours. The image is opened,
+// locked and checked before anything is fetched or booted. What is asked for is read here; boot-run.ts does it.
 
 import { readFile } from 'node:fs/promises'
 import { FileBackend } from '../backend/file.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
-import { VirtioBlk } from '../device/virtio-blk.ts'
-import { guestAssets } from '../vmm/debian.ts'
+import { setupHeader } from '../vmm/boot-params.ts'
 import { isBzImage } from '../vmm/kernel-image.ts'
-import { LinuxGuest, type LinuxImages, type LinuxResult } from '../vmm/linux-boot.ts'
-import { loadV86 } from '../vmm/v86-node.ts'
-import { countersTable } from './counters.ts'
+import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
+import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, say } from './boot-run.ts'
 import { count, parse, UsageError } from './options.ts'
-import { attachTerminal } from './terminal.ts'
 
 const HELP = `Usage: vblk boot --disk FILE [OPTIONS]
 
-Boots Debian's i386 Linux in the v86 emulator with FILE as /dev/vda. Without --script the terminal is the guest's
-console: exit powers it off, Ctrl-] pulls the plug. The counters of the device are printed at the end.
+Boots Debian Linux with FILE as /dev/vda. Without --script the terminal is the guest's console: exit powers it off,
+Ctrl-] pulls the plug. The counters of the device are printed at the end.
 
   --disk FILE         raw image or block device; make one with: truncate -s 64M FILE
   --ro                the guest may not write to it
   --script FILE       run this shell script in the guest and exit with its status
   --iops N            requests per second            --iops-burst N   how many may pass at once after a pause
   --bps N             data bytes per second          --bps-burst N    (default: one second's worth)
-  --memory N          guest RAM in MiB, 64 to 1024 (128)
+  --memory N          guest RAM in MiB, 64 to 1024 (128), with KVM 128 to 3968 (256)
   --append OPTIONS    more kernel options
-  --accel v86         how the guest is run; v86 is the only way so far
+  --accel HOW         kvm: on hardware, x86-64; v86: in an emulator, i386; auto (default): KVM if /dev/kvm can run a
+                      stock kernel, which is tried, else v86
+  --cpus N            processors of the guest, with KVM only (1)
   --kernel FILE       a bzImage of your own             } default: Debian packages, fetched once
   --initrd FILE       an initramfs of your own, with    } with apt-get into the cache folder
                       busybox at /bin; /init is ours    } ($XDG_CACHE_HOME or ~/.cache)
-  --bios FILE         a SeaBIOS image of your own       }
+  --bios FILE         a SeaBIOS image of your own, v86  }
   --help              this text
 `
 
@@ -42,6 +41,7 @@ const OPTIONS = {
   bps: { type: 'string' },
   'bps-burst': { type: 'string' },
   accel: { type: 'string' },
+  cpus: { type: 'string' },
   append: { type: 'string' },
   kernel: { type: 'string' },
   initrd: { type: 'string' },
@@ -58,6 +58,8 @@ const FLAG_OF: Record<string, string> = {
   bytesBurst: '--bps-burst',
 }
 
+const MIB = 2 ** 20
+
 type Values = ReturnType<typeof parse<typeof OPTIONS>>
 
 export async function boot(args: string[]): Promise<number> {
@@ -69,23 +71,80 @@ export async function boot(args: string[]): Promise<number> {
   if (!values.disk) {
     throw new UsageError('--disk FILE is missing; make an empty disk with: truncate -s 64M disk.img')
   }
-  if (values.accel !== undefined && values.accel !== 'v86') {
-    throw new UsageError(`--accel ${values.accel}: this version runs guests with v86 only`)
+  const wanted = values.accel ?? 'auto'
+  if (wanted !== 'auto' && wanted !== 'kvm' && wanted !== 'v86') {
+    throw new UsageError(`--accel ${wanted}: it is one of kvm, v86, auto`)
   }
   const throttle = throttleOf(values)
   const memoryBytes = memoryOf(values.memory)
+  const vcpus = cpusOf(values.cpus)
   const own = await ownFiles(values)
   const backend = FileBackend.open(values.disk, {
     readOnly: values.ro ?? false,
-    onWarning: (message) => process.stderr.write(`vblk boot: warning: ${message}\n`),
+    onWarning: (message) => say(`warning: ${message}`),
   })
+  const orders = {
+    file: values.disk,
+    readOnly: values.ro ?? false,
+    throttle,
+    own,
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(vcpus !== undefined && { vcpus }),
+    ...(values.append !== undefined && { append: values.append }),
+  }
   try {
-    const runtime = await loadV86()
-    const assets = await images(own)
-    process.stderr.write('vblk boot: booting Linux, which takes some 10 seconds\n')
-    return await run({ values, backend, throttle, memoryBytes, runtime, assets, script: own.script })
+    const choice = await chooseAccel(wanted, orders)
+    if (choice.accel === 'v86') {
+      checkForV86(orders)
+      say(choice.why)
+      return await bootInV86(orders, backend)
+    }
+    checkForKvm(orders)
+    say(choice.why)
+    backend.close() // the disk worker opens it again, on its own thread
+    return await bootOnKvm(orders, !choice.verdict.isUsable)
   } finally {
     backend.close()
+  }
+}
+
+type Choice = { accel: 'v86'; why: string } | { accel: 'kvm'; why: string; verdict: KvmVerdict }
+
+async function chooseAccel(wanted: 'auto' | 'kvm' | 'v86', { own }: BootOrders): Promise<Choice> {
+  if (wanted === 'v86') return { accel: 'v86', why: 'running the guest in v86' }
+  if (wanted === 'auto') {
+    if (own.bios) return { accel: 'v86', why: 'running the guest in v86, because KVM guests have no BIOS to be given' }
+    if (own.kernel && !is64Bit(own.kernel)) {
+      return { accel: 'v86', why: 'running the guest in v86, because the kernel has no 64-bit entry point for KVM' }
+    }
+  }
+  const verdict = await probeKvm()
+  if (verdict.isUsable) return { accel: 'kvm', why: `running the guest on KVM (${verdict.reason})`, verdict }
+  if (wanted === 'auto') return { accel: 'v86', why: `running the guest in v86; ${verdict.reason}` }
+  if (!verdict.isThere) throw new UsageError(`--accel kvm: ${verdict.reason}`)
+  return { accel: 'kvm', why: `warning: running the guest on KVM as asked, but ${verdict.reason}`, verdict }
+}
+
+function is64Bit(kernel: Uint8Array): boolean {
+  try {
+    setupHeader(kernel)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function checkForV86({ memoryBytes = 0, vcpus }: BootOrders): void {
+  if (memoryBytes > 1024 * MIB) {
+    throw new UsageError(`--memory must be from 64 to 1024 (MiB) in v86, not ${memoryBytes / MIB}`)
+  }
+  if (vcpus !== undefined && vcpus > 1) throw new UsageError(`--cpus ${vcpus}: v86 has one processor`)
+}
+
+function checkForKvm({ own, memoryBytes = 128 * MIB }: BootOrders): void {
+  if (own.bios) throw new UsageError('--bios: a KVM guest has no BIOS; leave it out, or use --accel v86')
+  if (memoryBytes < 128 * MIB) {
+    throw new UsageError(`--memory must be from 128 to 3968 (MiB) with KVM, not ${memoryBytes / MIB}`)
   }
 }
 
@@ -106,17 +165,19 @@ function throttleOf(values: Values): ThrottleOptions {
   return throttle
 }
 
-function memoryOf(text: string | undefined): number {
-  const mib = count('memory', text) ?? 128
-  if (mib < 64 || mib > 1024) throw new UsageError(`--memory must be from 64 to 1024 (MiB), not ${mib}`)
-  return Number(mib) * 2 ** 20
+/** The range of both machines; which it is to be is not known yet. */
+function memoryOf(text: string | undefined): number | undefined {
+  const mib = count('memory', text)
+  if (mib !== undefined && (mib < 64 || mib > 3968)) {
+    throw new UsageError(`--memory must be from 64 to 1024 (MiB), with KVM from 128 to 3968, not ${mib}`)
+  }
+  return mib === undefined ? undefined : Number(mib) * MIB
 }
 
-interface OwnFiles {
-  kernel?: Uint8Array
-  initrd?: Uint8Array
-  bios?: Uint8Array
-  script?: string
+function cpusOf(text: string | undefined): number | undefined {
+  const cpus = count('cpus', text)
+  if (cpus !== undefined && cpus > 64) throw new UsageError(`--cpus must be from 1 to 64, not ${cpus}`)
+  return cpus === undefined ? undefined : Number(cpus)
 }
 
 /** Reads what the user brings, before the disk is touched. */
@@ -127,7 +188,7 @@ async function ownFiles(values: Values): Promise<OwnFiles> {
     if (path !== undefined) files[name] = await read(name, path)
   }
   if (files.kernel && !isBzImage(files.kernel)) {
-    throw new UsageError(`--kernel ${values.kernel}: not a bzImage; give a kernel as in /boot/vmlinuz-*, for i386`)
+    throw new UsageError(`--kernel ${values.kernel}: not a bzImage; give a kernel as in /boot/vmlinuz-*`)
   }
   if (values.script !== undefined) files.script = new TextDecoder().decode(await read('script', values.script))
   return files
@@ -141,59 +202,4 @@ async function read(option: string, path: string): Promise<Uint8Array> {
     const reason = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`
     throw new UsageError(`--${option} ${path}: ${reason}`)
   }
-}
-
-/** The user's own files, and Debian's for the rest. */
-async function images(own: OwnFiles): Promise<LinuxImages> {
-  const { kernel, initrd, bios } = own
-  if (kernel && initrd && bios) return { bzImage: kernel, initramfs: initrd, bios }
-  const debian = await guestAssets({ progress: (message) => process.stderr.write(`vblk boot: ${message}\n`) })
-  return {
-    bios: bios ?? debian.bios,
-    initramfs: initrd ?? debian.initramfs,
-    ...(kernel ? { bzImage: kernel } : { bzImage: debian.bzImage, ...(debian.vmlinux && { vmlinux: debian.vmlinux }) }),
-  }
-}
-
-interface Run {
-  values: Values
-  backend: FileBackend
-  throttle: ThrottleOptions
-  memoryBytes: number
-  runtime: Awaited<ReturnType<typeof loadV86>>
-  assets: LinuxImages
-  script: string | undefined
-}
-
-async function run({ values, backend, throttle, memoryBytes, runtime, assets, script }: Run): Promise<number> {
-  let disk: VirtioBlk | undefined
-  const guest = await LinuxGuest.start({
-    runtime,
-    assets,
-    memoryBytes,
-    ...(script !== undefined && { script }),
-    ...(values.append !== undefined && { append: values.append }),
-    onConsole: (bytes) => process.stdout.write(bytes),
-    disk: async (memory, onInterrupt) => {
-      disk = await VirtioBlk.create({ memory, backend, readOnly: values.ro ?? false, throttle, onInterrupt })
-      return disk
-    },
-  })
-  const terminal = attachTerminal(guest, script === undefined)
-  let result: LinuxResult
-  try {
-    result = await guest.finished
-  } finally {
-    terminal.detach()
-    // A guest that was left may not have flushed: what it was told is written must not be lost with us.
-    backend.flush()
-    if (disk) process.stderr.write(`\n${countersTable(disk.counters)}`)
-    await disk?.close()
-  }
-  if (terminal.signal !== undefined) return 128 + terminal.signal
-  if (script !== undefined && result.exitStatus === null) {
-    process.stderr.write('vblk boot: the guest powered off before the script ended\n')
-    return 1
-  }
-  return script === undefined ? 0 : (result.exitStatus ?? 1)
 }

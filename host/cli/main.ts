@@ -2,8 +2,11 @@
 // the user can mend.
 
 import { BackendError } from '../backend/types.ts'
+import { KvmError } from '../kvm/errors.ts'
+import { BootImageError } from '../vmm/boot-params.ts'
 import { GuestAssetsError } from '../vmm/debian.ts'
-import { LinuxGuestError } from '../vmm/linux-boot.ts'
+import { MachineError } from '../vmm/kvm-machine.ts'
+import { LinuxGuestError } from '../vmm/linux-guest.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
 import { boot } from './boot.ts'
 import { UsageError } from './options.ts'
@@ -13,7 +16,7 @@ const HELP = `vblk: a virtio-blk device whose every guest-visible decision is ma
 
 Usage: vblk COMMAND [OPTIONS]
 
-  boot    boot Debian Linux in software (v86) with a disk image of yours as /dev/vda
+  boot    boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
   start   a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
 
   vblk COMMAND --help   the options of a command
@@ -52,8 +55,9 @@ export async function main(args: string[]): Promise<number> {
 
 function explain(who: string, error: unknown): number {
   if (error instanceof UsageError || error instanceof BackendError) return complain(who, error.message, 2)
+  if (error instanceof KvmError || error instanceof BootImageError) return complain(who, error.message, 2)
   if (error instanceof GuestAssetsError || error instanceof V86MissingError) return complain(who, error.message, 2)
-  if (error instanceof LinuxGuestError) return complain(who, error.message, 1)
+  if (error instanceof LinuxGuestError || error instanceof MachineError) return complain(who, error.message, 1)
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return complain(who, `this is a bug of ours, please report it:\n${text}`, 1)
 }

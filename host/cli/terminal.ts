@@ -2,7 +2,7 @@
 // ends the guest in order when we are told to stop (SIGINT, SIGTERM), and puts the terminal back whatever happens.
 
 import { constants } from 'node:os'
-import type { LinuxGuest } from '../vmm/linux-boot.ts'
+import type { LinuxGuest } from '../vmm/linux-guest.ts'
 
 const LEAVE = 0x1d // Ctrl-]
 /** What the end of piped input means. A Ctrl-D would be lost on a shell that is still starting. */

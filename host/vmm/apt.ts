@@ -33,7 +33,7 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Where Debian itself keeps the release whose i386 kernel we want, for systems whose own sources do not have it. */
+/** Where Debian itself keeps the release whose kernels we want, for systems whose own sources do not have it. */
 const BOOKWORM_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const BOOKWORM_SOURCE = `deb [signed-by=${BOOKWORM_KEYRING}] http://deb.debian.org/debian bookworm main\n`
 const NETWORK_TROUBLE = /Failed to fetch|Could not (resolve|connect)|Temporary failure|timed out|Unable to connect/i
@@ -41,11 +41,13 @@ const NETWORK_TROUBLE = /Failed to fetch|Could not (resolve|connect)|Temporary f
 export class PrivateApt {
   readonly #folder: string
   readonly #config: string
+  readonly #architecture: string
   readonly #signal: AbortSignal | undefined
   #trouble = ''
 
-  private constructor(folder: string, signal: AbortSignal | undefined) {
+  private constructor(folder: string, architecture: string, signal: AbortSignal | undefined) {
     this.#folder = folder
+    this.#architecture = architecture
     this.#config = join(folder, 'apt.conf')
     this.#signal = signal
   }
@@ -59,7 +61,7 @@ export class PrivateApt {
         )
       }
     }
-    const apt = new PrivateApt(folder, signal)
+    const apt = new PrivateApt(folder, architecture, signal)
     for (const part of ['state', 'lists/partial', 'cache', 'archives/partial', 'debs']) {
       await mkdir(join(folder, part), { recursive: true })
     }
@@ -99,7 +101,7 @@ export class PrivateApt {
       throw new GuestAssetsError(`cannot reach the Debian archive (${firstError(this.#trouble)}): check the network`)
     }
     throw new GuestAssetsError(
-      `apt has no package ${name} for i386: add Debian 12 (bookworm) to the apt sources, or install debian-archive-keyring`,
+      `apt has no package ${name} for ${this.#architecture}: add Debian 12 (bookworm) to the apt sources, or install debian-archive-keyring`,
     )
   }
 

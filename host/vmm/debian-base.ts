@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { access, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isElf32, neededLibraries } from './elf.ts'
+import { isElf, neededLibraries } from './elf.ts'
 import { MODULE_FOLDER, MODULE_LIST } from './guest.ts'
 import type { CpioEntry } from './initramfs.ts'
 import { type KernelModule, type ModuleTree, resolveModules, withoutSignature } from './modules.ts'
@@ -15,10 +15,22 @@ const MODULES = ['virtio_mmio', 'virtio_blk', 'crc32c_generic', 'ext4']
 /** For scripts that start programs by path or through env, xargs and the like; busybox's shell needs no links. */
 const LINKS = ['sh', 'cat', 'dd', 'env', 'ls', 'mount', 'sleep', 'sync', 'umount', 'xargs']
 const E2FSPROGS = ['sbin/mke2fs', 'sbin/e2fsck']
-const LIBRARY_FOLDERS = ['lib/i386-linux-gnu', 'usr/lib/i386-linux-gnu', 'lib', 'usr/lib']
+
+/** Debian's names for what differs between the two processors that guests run on. */
+export interface GuestArchitecture {
+  readonly name: 'i386' | 'amd64'
+  readonly bits: 32 | 64
+  /** of the folder with the libraries */
+  readonly triplet: string
+}
 
 /** The entries of the base initramfs. `root` has one folder per package. */
-export async function baseEntries(root: string, kernelPackage: string, release: string): Promise<CpioEntry[]> {
+export async function baseEntries(
+  root: string,
+  kernelPackage: string,
+  release: string,
+  architecture: GuestArchitecture,
+): Promise<CpioEntry[]> {
   const modules = await guestModules(join(root, kernelPackage), release)
   return [
     ...['dev', 'proc', 'sys', 'tmp', 'mnt', 'bin', 'sbin', 'etc', 'lib'].map(
@@ -36,7 +48,7 @@ export async function baseEntries(root: string, kernelPackage: string, release: 
       return { path: `${MODULE_FOLDER}/${name}.ko`, file: withoutSignature(content) }
     }),
     { path: MODULE_LIST, file: modules.map(({ name }) => `${name}.ko\n`).join('') },
-    ...(await fileSystemTools(root)),
+    ...(await fileSystemTools(root, architecture)),
   ]
 }
 
@@ -53,7 +65,7 @@ async function guestModules(packageRoot: string, release: string): Promise<Kerne
   return resolveModules(MODULES, tree)
 }
 
-async function fileSystemTools(root: string): Promise<CpioEntry[]> {
+async function fileSystemTools(root: string, architecture: GuestArchitecture): Promise<CpioEntry[]> {
   const entries: CpioEntry[] = [
     { path: 'etc/mke2fs.conf', file: await firstFile(root, 'e2fsprogs', ['etc/mke2fs.conf']) },
     { path: 'sbin/mkfs.ext4', symlink: 'mke2fs' },
@@ -63,7 +75,7 @@ async function fileSystemTools(root: string): Promise<CpioEntry[]> {
   const addNeeded = async (program: Uint8Array): Promise<void> => {
     for (const name of neededLibraries(program)) {
       if (libraries.has(name)) continue
-      const library = await findLibrary(root, name)
+      const library = await findLibrary(root, name, architecture)
       libraries.set(name, library)
       await addNeeded(library)
     }
@@ -73,17 +85,21 @@ async function fileSystemTools(root: string): Promise<CpioEntry[]> {
     await addNeeded(program)
     entries.push({ path, file: program, mode: 0o755 })
   }
-  for (const [name, content] of libraries) entries.push({ path: `lib/${name}`, file: content, mode: 0o755 })
+  for (const [name, content] of libraries) {
+    // A 64-bit program asks for its loader in /lib64.
+    const folder = architecture.bits === 64 && name.startsWith('ld-') ? 'lib64' : 'lib'
+    entries.push({ path: `${folder}/${name}`, file: content, mode: 0o755 })
+  }
   return entries
 }
 
-async function findLibrary(root: string, name: string): Promise<Uint8Array> {
+async function findLibrary(root: string, name: string, { bits, triplet }: GuestArchitecture): Promise<Uint8Array> {
   for (const name_ of await readdir(root)) {
-    for (const folder of LIBRARY_FOLDERS) {
+    for (const folder of [`lib/${triplet}`, `usr/lib/${triplet}`, 'lib', 'usr/lib', 'lib64', 'usr/lib64']) {
       const path = join(root, name_, folder, name)
       if (!(await exists(path))) continue
       const content = new Uint8Array(await readFile(path))
-      if (isElf32(content)) return content
+      if (isElf(content, bits)) return content
     }
   }
   throw new Error(`guest assets: no package has ${name}`)

@@ -8,14 +8,20 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { GuestAssetsError, type PackageRecord, PrivateApt, publishFolder } from './apt.ts'
-import { baseEntries } from './debian-base.ts'
+import { baseEntries, type GuestArchitecture } from './debian-base.ts'
 import { cpio } from './initramfs.ts'
 import { compressedKernel } from './kernel-image.ts'
 import type { LinuxImages } from './linux-boot.ts'
+import type { KernelImages } from './linux-guest.ts'
 
 export { GuestAssetsError } from './apt.ts'
 
-export interface GuestAssets extends LinuxImages {
+/** For v86: i386, with firmware. */
+export type GuestAssets = LinuxImages & FoundAssets
+/** For KVM: amd64, and no firmware, which KvmMachine has itself. */
+export type KvmGuestAssets = KernelImages & FoundAssets
+
+interface FoundAssets {
   /** versions of the packages that the guest is made of, by name */
   readonly packages: Readonly<Record<string, string>>
   /** the folder in the cache that everything was read from */
@@ -37,11 +43,31 @@ interface Manifest {
   readonly files: Record<string, number>
 }
 
-/** Raised when what is made of the packages changes, so that older caches are not used. */
-const FORMAT = 1
-const META_PACKAGE = 'linux-image-686'
-const KERNEL_PACKAGE = /^linux-image-\d.*-686$/
-const PACKAGES = ['busybox-static', 'e2fsprogs', 'seabios']
+/** What a guest is made of, and where its complete folders are in the cache. */
+interface Recipe {
+  readonly architecture: GuestArchitecture
+  readonly metaPackage: string
+  readonly kernelPackage: RegExp
+  readonly packages: readonly string[]
+  /** `guest-...-`; with a number that is raised when what is made of the packages changes */
+  readonly folder: string
+}
+
+const V86_RECIPE: Recipe = {
+  architecture: { name: 'i386', bits: 32, triplet: 'i386-linux-gnu' },
+  metaPackage: 'linux-image-686',
+  kernelPackage: /^linux-image-\d.*-686$/,
+  packages: ['busybox-static', 'e2fsprogs', 'seabios'],
+  folder: 'guest-1-',
+}
+/** The flavour for virtual machines: half the size, and ext4 built in. */
+const KVM_RECIPE: Recipe = {
+  architecture: { name: 'amd64', bits: 64, triplet: 'x86_64-linux-gnu' },
+  metaPackage: 'linux-image-cloud-amd64',
+  kernelPackage: /^linux-image-\d.*-cloud-amd64$/,
+  packages: ['busybox-static', 'e2fsprogs'],
+  folder: 'guest-amd64-1-',
+}
 const STALE_MS = 24 * 3600 * 1000
 
 /** The user's cache folder for this package. */
@@ -51,21 +77,31 @@ export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env): string
 
 /** The guest's files, from the cache if it has them. Throws GuestAssetsError with the remedy if they cannot be had. */
 export async function guestAssets(options: GuestAssetsOptions = {}): Promise<GuestAssets> {
+  const folder = await assetsFolder(V86_RECIPE, options)
+  return { ...(await read(folder)), bios: await readBytes(folder, 'bios.bin') }
+}
+
+/** The same for the guest that KVM runs. */
+export async function kvmGuestAssets(options: GuestAssetsOptions = {}): Promise<KvmGuestAssets> {
+  return read(await assetsFolder(KVM_RECIPE, options))
+}
+
+async function assetsFolder(recipe: Recipe, options: GuestAssetsOptions): Promise<string> {
   const cache = options.cacheFolder ?? defaultCacheFolder()
-  const cached = options.refresh ? undefined : await newest(cache)
-  return read(cached ?? (await fetchAssets(cache, options)))
+  const cached = options.refresh ? undefined : await newest(cache, recipe)
+  return cached ?? (await fetchAssets(cache, recipe, options))
 }
 
 /** Whether `guestAssets` would need apt and the network. */
 export async function haveGuestAssets(cacheFolder = defaultCacheFolder()): Promise<boolean> {
-  return (await newest(cacheFolder)) !== undefined
+  return (await newest(cacheFolder, V86_RECIPE)) !== undefined
 }
 
 /** The complete folder made last. */
-async function newest(cache: string): Promise<string | undefined> {
+async function newest(cache: string, recipe: Recipe): Promise<string | undefined> {
   const found: { folder: string; made: number }[] = []
   for (const name of await readdir(cache).catch(() => [])) {
-    if (!name.startsWith(`guest-${FORMAT}-`)) continue
+    if (!name.startsWith(recipe.folder)) continue
     const folder = join(cache, name)
     const manifest = await readManifest(folder)
     const made = await stat(join(folder, 'manifest.json')).catch(() => undefined)
@@ -91,33 +127,35 @@ async function isComplete(folder: string, { files }: Manifest): Promise<boolean>
   return true
 }
 
-async function read(folder: string): Promise<GuestAssets> {
+async function read(folder: string): Promise<KvmGuestAssets> {
   const manifest = await readManifest(folder)
   if (!manifest) throw new GuestAssetsError(`${folder} has become unreadable: delete it and run again`)
-  const file = async (name: string): Promise<Uint8Array> => new Uint8Array(await readFile(join(folder, name)))
   return {
-    bzImage: await file('bzImage'),
-    ...('vmlinux' in manifest.files ? { vmlinux: await file('vmlinux') } : {}),
-    bios: await file('bios.bin'),
-    initramfs: await file('initramfs.cpio'),
+    bzImage: await readBytes(folder, 'bzImage'),
+    ...('vmlinux' in manifest.files ? { vmlinux: await readBytes(folder, 'vmlinux') } : {}),
+    initramfs: await readBytes(folder, 'initramfs.cpio'),
     packages: manifest.packages,
     folder,
   }
 }
 
+async function readBytes(folder: string, name: string): Promise<Uint8Array> {
+  return new Uint8Array(await readFile(join(folder, name)))
+}
+
 /** Fetches, builds and publishes; returns the folder. */
-async function fetchAssets(cache: string, options: GuestAssetsOptions): Promise<string> {
+async function fetchAssets(cache: string, recipe: Recipe, options: GuestAssetsOptions): Promise<string> {
   const { progress = () => {}, signal } = options
   const work = await workFolder(cache)
   try {
     const aptFolder = join(work, 'apt')
     await mkdir(aptFolder)
-    const apt = await PrivateApt.create(aptFolder, 'i386', signal)
-    progress('reading the package lists of Debian i386')
-    const records = await resolvePackages(apt)
+    const apt = await PrivateApt.create(aptFolder, recipe.architecture.name, signal)
+    progress(`reading the package lists of Debian ${recipe.architecture.name}`)
+    const records = await resolvePackages(apt, recipe)
     const packages = Object.fromEntries(records.map(({ name, version }) => [name, version]))
     const key = createHash('sha256').update(JSON.stringify(packages)).digest('hex').slice(0, 16)
-    const place = join(cache, `guest-${FORMAT}-${key}`)
+    const place = join(cache, `${recipe.folder}${key}`)
     const manifest = await readManifest(place)
     if (manifest && (await isComplete(place, manifest))) return place
     await rm(place, { recursive: true, force: true }) // damaged, or there would have been a manifest
@@ -132,7 +170,7 @@ async function fetchAssets(cache: string, options: GuestAssetsOptions): Promise<
     }
     progress('building the initramfs')
     const made = join(work, 'made')
-    await build(apt, root, made, packages)
+    await build({ apt, root, made, packages, recipe })
     await publishFolder(made, place)
     return place
   } finally {
@@ -159,29 +197,38 @@ async function workFolder(cache: string): Promise<string> {
 }
 
 /** The kernel that the metapackage stands for, the other packages, and the libraries of those that have some. */
-async function resolvePackages(apt: PrivateApt): Promise<PackageRecord[]> {
+async function resolvePackages(apt: PrivateApt, recipe: Recipe): Promise<PackageRecord[]> {
+  const { metaPackage, kernelPackage, packages } = recipe
   await apt.update()
-  if (!(await apt.find(META_PACKAGE))) await apt.useBookworm()
-  const meta = await apt.require(META_PACKAGE)
-  const kernel = meta.depends.find((name) => KERNEL_PACKAGE.test(name))
-  if (!kernel) throw new GuestAssetsError(`${META_PACKAGE} names no kernel package: it needs Debian 12's`)
+  if (!(await apt.find(metaPackage))) await apt.useBookworm()
+  const meta = await apt.require(metaPackage)
+  const kernel = meta.depends.find((name) => kernelPackage.test(name))
+  if (!kernel) throw new GuestAssetsError(`${metaPackage} names no kernel package: it needs Debian 12's`)
   const records = new Map<string, PackageRecord>()
-  for (const name of [kernel, ...PACKAGES]) records.set(name, await apt.require(name))
+  for (const name of [kernel, ...packages]) records.set(name, await apt.require(name))
   const libraries = [...(records.get('e2fsprogs')?.depends ?? [])].filter((name) => name.startsWith('lib'))
   for (const name of libraries) records.set(name, await apt.require(name))
   return [...records.values()]
 }
 
-async function build(apt: PrivateApt, root: string, made: string, packages: Record<string, string>): Promise<void> {
+interface Build {
+  readonly apt: PrivateApt
+  readonly root: string
+  readonly made: string
+  readonly packages: Record<string, string>
+  readonly recipe: Recipe
+}
+
+async function build({ apt, root, made, packages, recipe }: Build): Promise<void> {
   await mkdir(made)
-  const kernelPackage = Object.keys(packages).find((name) => KERNEL_PACKAGE.test(name)) ?? ''
+  const kernelPackage = Object.keys(packages).find((name) => recipe.kernelPackage.test(name)) ?? ''
   const release = kernelPackage.replace('linux-image-', '')
   const bzImage = new Uint8Array(await readFile(join(root, kernelPackage, 'boot', `vmlinuz-${release}`)))
   const files: Record<string, Uint8Array> = {
     bzImage,
-    'bios.bin': await readFile(join(root, 'seabios/usr/share/seabios/bios.bin')),
-    'initramfs.cpio': cpio(await baseEntries(root, kernelPackage, release)),
+    'initramfs.cpio': cpio(await baseEntries(root, kernelPackage, release, recipe.architecture)),
   }
+  if ('seabios' in packages) files['bios.bin'] = await readFile(join(root, 'seabios/usr/share/seabios/bios.bin'))
   const payload = compressedKernel(bzImage)
   const packed = join(root, `vmlinux${ending(payload)}`)
   await writeFile(packed, payload)

@@ -317,7 +317,9 @@ export class TypeScriptDevice {
     if (!isLive) return raise
     const { nextAvail, size, used } = queue
     if (eventIdx) this.#store16(used, spec.VIRTQ_USED_RING + spec.VIRTQ_USED_ELEM_BYTES * size, nextAvail)
-    else this.#store16(used, spec.VIRTQ_USED_FLAGS, 0)
+    // Flags stays 0 with EVENT_IDX, whatever a driver has left there.
+    if (!eventIdx || !queue.flagged) this.#store16(used, spec.VIRTQ_USED_FLAGS, 0)
+    queue.flagged = true
     return raise
   }
 

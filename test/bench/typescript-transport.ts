@@ -51,6 +51,8 @@ export class Queue {
   readonly used = new RingPart()
   nextAvail = 0
   nextUsed = 0
+  /** used.flags has been written once */
+  flagged = false
   /** used.idx as the driver knows it */
   publishedUsed = 0
 

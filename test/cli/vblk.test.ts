@@ -58,7 +58,7 @@ test('help: --help -> lists the commands, status 0', () => {
 test('help: boot --help -> names every option, status 0', () => {
   const { status, stdout } = vblk(['boot', '--help'])
   assert.is(status, 0)
-  const options = 'disk ro script iops iops-burst bps bps-burst memory append accel kernel initrd bios'.split(' ')
+  const options = 'disk ro script iops iops-burst bps bps-burst memory append accel cpus kernel initrd bios'.split(' ')
   for (const option of options) assert.match(stdout, `--${option}`)
   assert.match(stdout, 'Ctrl-]')
 })
@@ -132,11 +132,39 @@ test('device rule 24: burst below rate, burst without rate -> both options by na
 })
 
 test('accel: what there is not -> refused, naming what there is', ({ image }) => {
-  assertRefused(vblk(['boot', '--disk', image, '--accel', 'kvm']), '--accel kvm', 'v86')
+  assertRefused(vblk(['boot', '--disk', image, '--accel', 'xen']), '--accel xen', 'kvm, v86, auto')
 })
 
-test('memory: out of range -> refused with the range', ({ image }) => {
-  assertRefused(vblk(['boot', '--disk', image, '--memory', '5000']), '--memory', '64 to 1024')
+test('memory, cpus: out of range -> refused with the range', ({ image }) => {
+  assertRefused(vblk(['boot', '--disk', image, '--memory', '5000']), '--memory', '64 to 1024', '128 to 3968')
+  assertRefused(vblk(['boot', '--disk', image, '--memory', '1025', '--accel', 'v86']), '--memory', '64 to 1024')
+  assertRefused(vblk(['boot', '--disk', image, '--cpus', '65']), '--cpus', '1 to 64')
+  assertRefused(vblk(['boot', '--disk', image, '--cpus', '2', '--accel', 'v86']), '--cpus 2', 'one processor')
+})
+
+test('accel: auto without packages -> decided within 2 s, says which and why, before anything is fetched', ({
+  folder,
+  image,
+}) => {
+  const env = { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') }
+  const { status, stderr } = vblk(['boot', '--disk', image], env)
+  assert.is(status, 2)
+  assert.match(stderr, /running the guest (in v86; KVM: \S+|on KVM \(KVM: \S+)/)
+})
+
+test('accel: auto with what only v86 can use -> v86, and why', ({ folder, image }) => {
+  const bios = join(folder, 'bios')
+  writeFileSync(bios, 'bios')
+  const env = { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') }
+  assert.match(vblk(['boot', '--disk', image, '--bios', bios], env).stderr, /in v86, because .* BIOS/)
+  // A boot sector and a header that say i386: no XLF_KERNEL_64.
+  const kernel = new Uint8Array(4096)
+  kernel.set([0x55, 0xaa], 0x1fe)
+  kernel.set(Buffer.from('HdrS'), 0x202)
+  kernel.set([0x0f, 0x02], 0x206)
+  kernel[0x211] = 1
+  writeFileSync(bios, kernel)
+  assert.match(vblk(['boot', '--disk', image, '--kernel', bios], env).stderr, /in v86, because .* 64-bit/)
 })
 
 test('script, kernel: missing file -> refused', ({ folder, image }) => {
@@ -153,7 +181,10 @@ test('kernel: not a kernel -> refused', ({ folder, image }) => {
 
 test('kernel: no apt-get and nothing cached -> one line with the remedy, image unlocked', ({ folder, image }) => {
   const env = { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') }
-  assertRefused(vblk(['boot', '--disk', image], env), 'apt-get')
+  const { status, stderr } = vblk(['boot', '--disk', image, '--accel', 'v86'], env)
+  assert.is(status, 2)
+  assert.equal(stderr.trim().split('\n').length, 2, stderr) // which machine, and what is missing
+  assert.match(stderr, 'apt-get')
   FileBackend.open(image).close()
 })
 
@@ -185,7 +216,8 @@ if (linux) {
   test('boot: --script -> its output, its exit status, and the counters at the end', ({ folder, image }) => {
     const script = join(folder, 'script')
     writeFileSync(script, 'echo size $(cat /sys/block/vda/size)\ndd if=/dev/vda of=/dev/null bs=64k count=4\nexit 7\n')
-    const { status, stdout, stderr } = vblk(['boot', '--disk', image, '--script', script, '--ro', '--iops', '500'])
+    const options = ['--accel', 'v86', '--script', script, '--ro', '--iops', '500']
+    const { status, stdout, stderr } = vblk(['boot', '--disk', image, ...options])
     assert.is(status, 7, stderr)
     assert.match(stdout, 'size 2048')
     assert.match(stderr, /reads completed +[1-9]/)

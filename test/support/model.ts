@@ -48,6 +48,8 @@ interface Queue {
   frozen: boolean
   nextAvail: number
   usedIdx: number
+  /** used.flags has been written once */
+  flagged: boolean
 }
 
 interface UsedElement {
@@ -209,7 +211,17 @@ export class ModelDevice {
 
   #newQueue(): Queue {
     const size = this.#options.queueSizeMax
-    return { size, desc: 0n, avail: 0n, used: 0n, ready: false, frozen: false, nextAvail: 0, usedIdx: 0 }
+    return {
+      size,
+      desc: 0n,
+      avail: 0n,
+      used: 0n,
+      ready: false,
+      frozen: false,
+      nextAvail: 0,
+      usedIdx: 0,
+      flagged: false,
+    }
   }
 
   // --- features and config space ---
@@ -343,7 +355,9 @@ export class ModelDevice {
     // A poisoned queue asks for no more kicks: it leaves the drain without enabling notifications again.
     if (!intact) return
     if (eventIdx) this.memory.writeU16(queue.used + 4n + 8n * BigInt(queue.size), queue.nextAvail)
-    else this.memory.writeU16(queue.used, 0)
+    // With EVENT_IDX flags stays 0, whatever a driver has left there (2.7.10.2).
+    if (!eventIdx || !queue.flagged) this.memory.writeU16(queue.used, 0)
+    queue.flagged = true
   }
 
   /** Takes what the driver offered, in order; false if the ring turned out to be broken. */

@@ -3,7 +3,8 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { checksum, virtioMmioSsdt } from '../../host/vmm/acpi.ts'
+import { virtioMmioSsdt } from '../../host/vmm/acpi.ts'
+import { checksum } from '../../host/vmm/aml.ts'
 
 const acpi = suite('acpi')
 

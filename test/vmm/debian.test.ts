@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parseRecord, publishFolder } from '../../host/vmm/apt.ts'
-import { defaultCacheFolder, guestAssets, haveGuestAssets } from '../../host/vmm/debian.ts'
+import { defaultCacheFolder, guestAssets, haveGuestAssets, kvmGuestAssets } from '../../host/vmm/debian.ts'
 
 const debian = suite('guest assets')
 const path = process.env.PATH
@@ -35,10 +35,10 @@ async function fakePath(programs: Record<string, string>): Promise<void> {
 }
 
 /** The message with which fetching fails; the cache must be left without a trace. */
-async function failure(): Promise<string> {
+async function failure(fetch: typeof guestAssets | typeof kvmGuestAssets = guestAssets): Promise<string> {
   const cacheFolder = join(work, 'cache')
   try {
-    await guestAssets({ cacheFolder })
+    await fetch({ cacheFolder })
   } catch (error) {
     assert.is((error as Error).name, 'GuestAssetsError')
     assert.not.ok((error as Error).message.includes('\n'), 'one line')
@@ -80,6 +80,8 @@ debian('no network: apt cannot fetch its lists -> the reason and "check the netw
 debian('no such package: lists without an i386 kernel -> which package, and what to add', async () => {
   await fakePath({ 'apt-get': 'exit 0', 'apt-cache': 'exit 100', 'dpkg-deb': 'exit 0' })
   assert.match(await failure(), /^apt has no package linux-image-686 for i386: add Debian 12 \(bookworm\)/)
+  const forKvm = /^apt has no package linux-image-cloud-amd64 for amd64: add Debian 12 \(bookworm\)/
+  assert.match(await failure(kvmGuestAssets), forKvm)
 })
 
 debian('downloaded file: another digest than the signed list has -> refused', async () => {
@@ -110,6 +112,18 @@ debian('cache: filled -> used without any program, the newest complete folder, i
   assert.equal(assets.packages, { seabios: 'guest-1-new' })
   assert.equal([assets.bzImage.length, assets.bios.length, assets.initramfs.length], [3, 2, 4])
   assert.is(assets.vmlinux, undefined)
+})
+
+debian('cache: guests for v86 and for KVM -> each its own folder', async () => {
+  process.env.PATH = join(work, 'nothing')
+  const cacheFolder = join(work, 'cache')
+  const forKvm = await fill(cacheFolder, 'guest-amd64-1-x', 1000)
+  assert.not.ok(await haveGuestAssets(cacheFolder))
+  const forV86 = await fill(cacheFolder, 'guest-1-x', 2000)
+  const assets = await kvmGuestAssets({ cacheFolder })
+  assert.is(assets.folder, forKvm)
+  assert.not.ok('bios' in assets)
+  assert.is((await guestAssets({ cacheFolder })).folder, forV86)
 })
 
 debian('cache: a folder that cannot be written -> says which and what to set', async () => {

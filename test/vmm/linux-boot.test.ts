@@ -3,7 +3,8 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { bootLinux, KERNEL_OPTIONS, LinuxGuest, type LinuxOptions } from '../../host/vmm/linux-boot.ts'
+import { bootLinux, KERNEL_OPTIONS, type LinuxOptions, startLinux } from '../../host/vmm/linux-boot.ts'
+import type { LinuxGuest } from '../../host/vmm/linux-guest.ts'
 import { within } from '../support/within.ts'
 import { type FakeEmulator, fakeRuntime } from './fake-emulator.ts'
 
@@ -27,7 +28,7 @@ async function start(options: Partial<LinuxOptions> = {}): Promise<Rig> {
     shown += Buffer.from(bytes).toString()
   }
   const memoryBytes = 96 << 20
-  const guest = await LinuxGuest.start({ runtime, assets: ASSETS, script: 'true', onConsole, memoryBytes, ...options })
+  const guest = await startLinux({ runtime, assets: ASSETS, script: 'true', onConsole, memoryBytes, ...options })
   const token = /@@vblk:([0-9a-f]{32}):/.exec(Buffer.from(emulator().settings.initrd.buffer).toString('latin1'))?.[1]
   assert.ok(token)
   return {

@@ -14,7 +14,8 @@ import * as assert from 'uvu/assert'
 import { MemoryBackend } from '../../host/backend/memory.ts'
 import { VirtioBlk } from '../../host/device/virtio-blk.ts'
 import { type GuestAssets, guestAssets } from '../../host/vmm/debian.ts'
-import { bootLinux, LinuxGuest, type LinuxResult } from '../../host/vmm/linux-boot.ts'
+import { bootLinux, startLinux } from '../../host/vmm/linux-boot.ts'
+import type { LinuxGuest, LinuxResult } from '../../host/vmm/linux-guest.ts'
 import { loadV86 } from '../../host/vmm/v86-node.ts'
 import type { V86Runtime } from '../../host/vmm/v86-types.ts'
 import { sleep } from '../support/within.ts'
@@ -193,7 +194,7 @@ linux('read-only and terminal: writes refused, flush and reads work, Ctrl-C reac
   const before = createHash('sha256').update(bytes).digest('hex')
   const terminal = new Terminal()
   let disk: VirtioBlk | undefined
-  terminal.guest = await LinuxGuest.start({
+  terminal.guest = await startLinux({
     ...ready,
     timeoutMs: TIMEOUT_MS,
     disk: async (memory, onInterrupt) => {

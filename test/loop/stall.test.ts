@@ -121,6 +121,23 @@ for (const [name, limits] of [
 
 onWorker(
   test,
+  'device rule 22: worker: limits set and taken away 30 times -> no stall lasts until its timer',
+  {},
+  async (f) => {
+    const { queue } = f.raw.negotiate()
+    // Each would take a second by the timer, and all together more than this test may.
+    for (let round = 1; round <= 30; round++) {
+      await soon('setThrottle', f.disk.setThrottle({ iops: 1 }))
+      offer(queue, [flush, flush])
+      await until('the stall', () => f.counter('currentlyThrottled') === 1)
+      await soon('setThrottle', f.disk.setThrottle())
+      await used(queue, 2 * round)
+    }
+  },
+)
+
+onWorker(
+  test,
   'device rule 22: worker: new limits while stalled that still refuse -> the timer is set anew',
   slow,
   async (f) => {

@@ -85,6 +85,8 @@ export class DiskWorker {
       workerData: { ...data, port: port2 },
       transferList: [port2],
       name: 'virtio-blk',
+      // What the process was started with (--eval, --input-type) is not for this file.
+      execArgv: [],
     })
     this.#outerEpoll.add(this.#epoll.fd, 0)
     this.#thread = thread

@@ -25,7 +25,7 @@ export class WaiterThread implements Waiter {
   /** `entry`: the built file of this module; `epollFd`: the outer epoll. `onReady` is called on the caller's thread. */
   constructor(entry: URL, epollFd: number, onReady: () => void) {
     const data: WaiterData = { waiter: true, epollFd, turn: this.#turn }
-    this.#thread = new Worker(entry, { workerData: data })
+    this.#thread = new Worker(entry, { workerData: data, execArgv: [] })
     this.#thread.on('message', onReady)
   }
 

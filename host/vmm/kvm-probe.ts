@@ -36,7 +36,7 @@ const INSTRUCTIONS = 1_000_000
 const SLOW_NANOS = 100
 
 const STEPS: Record<number, string> = {
-  1: 'arithmetic',
+  1: 'a million instructions of arithmetic',
   2: 'int3, with which the kernel tests itself on every boot',
   3: 'cmpxchg16b, which its slab allocator uses',
   4: 'xsave and xrstor, with which it switches tasks',
@@ -76,7 +76,7 @@ async function runProbe(onStep: (step: number) => void, device: string | undefin
   })
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve('no answer'), TIMEOUT_MS)
+    timer = setTimeout(() => resolve(`no answer in ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS)
   })
   try {
     machine.run()

@@ -22,6 +22,7 @@ import { DISK_WINDOW_BYTES, SERIAL_PORT } from './pc-layout.ts'
 
 const { EAGAIN, EINTR } = constants.errno
 const QUEUE_NOTIFY = 0x50
+const CONFIG_SPACE = 0x100
 const KVM_SYSTEM_EVENT_SHUTDOWN = 1
 const KVM_SYSTEM_EVENT_RESET = 2
 const SERIAL_WAIT_MS = 20
@@ -80,14 +81,14 @@ function handleMmio(): void {
     return
   }
   const begun = performance.now()
-  // Registers have at most 4 bytes; 8 are the two halves of a field, low first.
-  const first = Math.min(width, 4)
   const { transport } = disk
-  if (isWrite) {
-    transport.mmioWrite(offset, first, mmio.data)
-    if (width === 8) transport.mmioWrite(offset + 4, 4, mmio.dataHigh)
-  } else {
-    mmio.answer(transport.mmioRead(offset, first), width === 8 ? transport.mmioRead(offset + 4, 4) : 0)
+  if (width < 8) {
+    if (isWrite) transport.mmioWrite(offset, width, mmio.data)
+    else mmio.answer(transport.mmioRead(offset, width))
+  } else if (!isWrite) {
+    // Device rule 1: eight bytes are no width of a register, and two words of config space.
+    const word = (at: number): number => (offset < CONFIG_SPACE ? 0xffffffff : transport.mmioRead(at, 4))
+    mmio.answer(word(offset), word(offset + 4))
   }
   control.countMmio(isWrite && offset === QUEUE_NOTIFY, performance.now() - begun)
 }

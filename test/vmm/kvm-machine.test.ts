@@ -228,6 +228,39 @@ function addTests(): void {
     }
   })
 
+  test('device rule 1: 8 bytes at once -> two words of config space, all ones of registers, writes dropped', async () => {
+    const worker = await DiskWorker.create()
+    const folder = mkdtempSync(join(tmpdir(), 'vblk-machine-'))
+    try {
+      const image = join(folder, 'disk.img')
+      createImage(image, MIB)
+      const memory = KvmMachine.memory(2 * MIB)
+      const disk = await worker.attach({ memory, backend: { file: image } })
+      // mov $address, %ebx; mov (%rbx), %rax; out %eax; shr $32, %rax; out %eax
+      const load64 = (address: number): number[] => [
+        ...[0xbb, ...u32(address), 0x48, 0x8b, 0x03, ...REPORT_EAX],
+        ...[0x48, 0xc1, 0xe8, 0x20, ...REPORT_EAX],
+      ]
+      // xor %eax, %eax; inc %eax; mov $address, %ebx; mov %rax, (%rbx): ACKNOWLEDGE into Status, were it a register
+      const store64 = (address: number): number[] => [0x31, 0xc0, 0xff, 0xc0, 0xbb, ...u32(address), 0x48, 0x89, 0x03]
+      const program = [
+        ...load64(0xd0000000),
+        ...load64(0xd0000100),
+        ...store64(0xd0000070),
+        ...[0xbb, ...u32(0xd0000070), 0x8b, 0x03, ...REPORT_EAX],
+        ...POWER_OFF,
+      ]
+      const flat = { image: Uint8Array.from(program), address: 0x100000, entry: 0x100000, mode: 'long' as const }
+      const { machine, values } = await start([], { memory, flat, disks: [{ disk }] })
+      assert.is(await within(WAIT_MS, machine.ended), 'power-off')
+      assert.equal(values, [0xffffffff, 0xffffffff, MIB / 512, 0, 0])
+      await disk.close()
+    } finally {
+      await worker.close()
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   test('again and again: no descriptor and no thread is left', async () => {
     const count = (): number[] => ['fd', 'task'].map((kind) => readdirSync(`/proc/self/${kind}`).length)
     const once = async (): Promise<void> => {

@@ -159,8 +159,11 @@ export class DiskTransport {
       const isPending = this.control.isResetPending
       if (this.control.isClosed || !(isPending || isDue())) return
       this.control.setResetPending(false)
-      this.#write(VIRTIO_MMIO_STATUS, 4, 0)
-      if (isPending) this.#release()
+      try {
+        this.#write(VIRTIO_MMIO_STATUS, 4, 0)
+      } finally {
+        if (isPending) this.#release()
+      }
     } catch (error) {
       this.#trapped(error)
     } finally {

@@ -2,6 +2,7 @@
 // of, a lock that one vCPU keeps from all others, and a listener that throws in the middle of a reset (device rules 6,
 // 7, 25, 29).
 
+import { Worker } from 'node:worker_threads'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { MemoryBackend } from '../../host/backend/memory.ts'
@@ -10,7 +11,7 @@ import { setUp as setUpDevice } from '../../host/device/set-up.ts'
 import { Raw } from '../../host/driver/raw.ts'
 import { CONTROL_BYTES } from '../../host/loop/control.ts'
 import { monotonicNanos, ServedDisk } from '../../host/loop/served-disk.ts'
-import { DiskTransport } from '../../host/loop/transport.ts'
+import { type DiskHandle, DiskTransport } from '../../host/loop/transport.ts'
 import { Epoll } from '../../host/sys/epoll.ts'
 import { EventFd } from '../../host/sys/eventfd.ts'
 import { TimerFd } from '../../host/sys/timerfd.ts'
@@ -18,7 +19,7 @@ import { diskBytes } from '../support/device.ts'
 import { interleaved } from '../support/interleave.ts'
 import { LateBackend } from '../support/late-backend.ts'
 import { settle as resolved, sleep } from '../support/within.ts'
-import { onWorker, servesOnWorker, until } from '../support/worker.ts'
+import { builtModule, onWorker, servesOnWorker, until } from '../support/worker.ts'
 
 const test = suite('loop review')
 
@@ -123,6 +124,88 @@ test('device rule 6: worker: a new driver comes up while an overdue reset comple
   assert.ok(tried > 2, `${tried} of ${places}`)
   await close()
 })
+
+test('device rule 7: worker: a listener throws in the middle of a reset -> the next reset brings the device back', async () => {
+  const { control, disk, handle, raw, settle, close } = await lateDisk()
+  let calls = 0
+  const broken = DiskTransport.open({ ...handle, timerFd: 2 ** 30 }, () => {
+    if (++calls === 1) throw new Error('the log is full')
+  })
+  raw.negotiate()
+  broken.mmioWrite(0x70, 4, 0)
+  assert.ok(calls > 0)
+  assert.not(control.isHeld, 'nobody holds the disk any more')
+  const { queue, status } = raw.negotiate()
+  assert.is(status, 0x0f)
+  const request = queue.run({ type: 8, dataIn: 20 })
+  settle()
+  assert.is(request.status(), 0)
+  assert.not(disk.turn())
+  await close()
+})
+
+/** Runs `body` while so many threads write `value` to Status as fast as they can. */
+async function hammered(handle: DiskHandle, threads: number, value: number, body: () => Promise<void>): Promise<void> {
+  const stop = new Int32Array(new SharedArrayBuffer(4))
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(builtModule('hammer'), { workerData: { handle, value, stop } }),
+  )
+  const ends = workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve)))
+  try {
+    await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
+    await body()
+  } finally {
+    Atomics.store(stop, 0, 1)
+    await Promise.all(ends)
+  }
+}
+
+onWorker(
+  test,
+  'device rule 6: worker: two vCPUs write Status without end, a request is stuck -> no other thread waits for long',
+  {},
+  async (f) => {
+    f.script.shut()
+    const { queue } = f.raw.negotiate()
+    queue.run(read)
+    await until('the request is in the back end', () => f.script.inside === 1)
+    await hammered(f.disk.handle, 2, 0xff, async () => {
+      for (let i = 0; i < 5; i++) {
+        const start = performance.now()
+        f.disk.mmioRead(0, 4)
+        const ms = performance.now() - start
+        assert.ok(ms < 3500, `register read ${i} took ${ms} ms`)
+        await sleep(10)
+      }
+    })
+    f.script.open()
+    await until('served', () => queue.usedIdx === 1)
+  },
+)
+
+onWorker(
+  test,
+  'device rule 6: worker: two vCPUs write Status without end, requests of 300 ms -> no other thread waits for long',
+  {},
+  async (f) => {
+    f.script.slowMs = 300
+    const { queue } = f.raw.negotiate()
+    const requests = Array.from({ length: 5 }, () => queue.request(read))
+    queue.submit(...requests.map(({ head }) => head))
+    await until('the first request is in the back end', () => f.script.count('read') === 1)
+    let longest = 0
+    await hammered(f.disk.handle, 2, 0xff, async () => {
+      while (queue.usedIdx < 5) {
+        const start = performance.now()
+        f.disk.mmioRead(0, 4)
+        longest = Math.max(longest, performance.now() - start)
+        await sleep(1)
+      }
+    })
+    assert.ok(longest < 2000, `a register read took ${longest} ms`)
+  },
+)
 
 onWorker(
   test,

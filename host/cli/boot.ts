@@ -95,14 +95,14 @@ export async function boot(args: string[]): Promise<number> {
   try {
     const choice = await chooseAccel(wanted, orders)
     if (choice.accel === 'v86') {
-      checkForV86(orders)
+      checkForV86(orders, wanted === 'auto' ? `; ${choice.why}` : '')
       say(choice.why)
       return await bootInV86(orders, backend)
     }
     checkForKvm(orders)
     say(choice.why)
     backend.close() // the disk worker opens it again, on its own thread
-    return await bootOnKvm(orders, !choice.verdict.isUsable)
+    return await bootOnKvm(orders, choice.verdict)
   } finally {
     backend.close()
   }
@@ -134,11 +134,12 @@ function is64Bit(kernel: Uint8Array): boolean {
   }
 }
 
-function checkForV86({ memoryBytes = 0, vcpus }: BootOrders): void {
+/** `why`: the reason for v86, where the user has not chosen it. */
+function checkForV86({ memoryBytes = 0, vcpus }: BootOrders, why: string): void {
   if (memoryBytes > 1024 * MIB) {
-    throw new UsageError(`--memory must be from 64 to 1024 (MiB) in v86, not ${memoryBytes / MIB}`)
+    throw new UsageError(`--memory must be from 64 to 1024 (MiB) in v86, not ${memoryBytes / MIB}${why}`)
   }
-  if (vcpus !== undefined && vcpus > 1) throw new UsageError(`--cpus ${vcpus}: v86 has one processor`)
+  if (vcpus !== undefined && vcpus > 1) throw new UsageError(`--cpus ${vcpus}: v86 has one processor${why}`)
 }
 
 function checkForKvm({ own, memoryBytes = 128 * MIB }: BootOrders): void {

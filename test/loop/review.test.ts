@@ -16,10 +16,11 @@ import { Epoll } from '../../host/sys/epoll.ts'
 import { EventFd } from '../../host/sys/eventfd.ts'
 import { TimerFd } from '../../host/sys/timerfd.ts'
 import { diskBytes } from '../support/device.ts'
+import type { HammerData } from '../support/hammer.module.ts'
 import { interleaved } from '../support/interleave.ts'
 import { LateBackend } from '../support/late-backend.ts'
 import { settle as resolved, sleep } from '../support/within.ts'
-import { builtModule, onWorker, servesOnWorker, until } from '../support/worker.ts'
+import { builtModule, onWorker, servesOnWorker, soon, until } from '../support/worker.ts'
 
 const test = suite('loop review')
 
@@ -144,22 +145,30 @@ test('device rule 7: worker: a listener throws in the middle of a reset -> the n
   await close()
 })
 
-/** Runs `body` while so many threads write `value` to Status as fast as they can. */
-async function hammered(handle: DiskHandle, threads: number, value: number, body: () => Promise<void>): Promise<void> {
+/** Runs `body` while threads do what hammer.module.ts does. Returns how often they did it. */
+async function hammered(threads: readonly Omit<HammerData, 'stop'>[], body: () => Promise<void>): Promise<number[]> {
   const stop = new Int32Array(new SharedArrayBuffer(4))
-  const workers = Array.from(
-    { length: threads },
-    () => new Worker(builtModule('hammer'), { workerData: { handle, value, stop } }),
-  )
-  const ends = workers.map((worker) => new Promise((resolve) => worker.once('exit', resolve)))
+  const workers = threads.map((data) => new Worker(builtModule('hammer'), { workerData: { ...data, stop } }))
+  const said = (worker: Worker): Promise<number> =>
+    new Promise((resolve, reject) => {
+      worker.once('message', resolve)
+      worker.once('error', reject)
+    })
+  let ends: Promise<number>[] = []
   try {
-    await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
+    await soon('the hammers', Promise.all(workers.map(said)))
+    ends = workers.map(said)
     await body()
   } finally {
     Atomics.store(stop, 0, 1)
-    await Promise.all(ends)
   }
+  return soon('the end of the hammers', Promise.all(ends))
 }
+
+const twoOn = (handle: DiskHandle): Omit<HammerData, 'stop'>[] => [
+  { handle, value: 0xff },
+  { handle, value: 0xff },
+]
 
 onWorker(
   test,
@@ -170,7 +179,7 @@ onWorker(
     const { queue } = f.raw.negotiate()
     queue.run(read)
     await until('the request is in the back end', () => f.script.inside === 1)
-    await hammered(f.disk.handle, 2, 0xff, async () => {
+    await hammered(twoOn(f.disk.handle), async () => {
       for (let i = 0; i < 5; i++) {
         const start = performance.now()
         f.disk.mmioRead(0, 4)
@@ -195,7 +204,7 @@ onWorker(
     queue.submit(...requests.map(({ head }) => head))
     await until('the first request is in the back end', () => f.script.count('read') === 1)
     let longest = 0
-    await hammered(f.disk.handle, 2, 0xff, async () => {
+    await hammered(twoOn(f.disk.handle), async () => {
       while (queue.usedIdx < 5) {
         const start = performance.now()
         f.disk.mmioRead(0, 4)
@@ -226,5 +235,88 @@ onWorker(
     await servesOnWorker(f)
   },
 )
+
+for (const late of [false, true]) {
+  onWorker(
+    test,
+    `device rule 28: worker: three vCPUs do anything at once, back end ${late ? 'late' : 'at once'} -> nothing but RAM changes, and a reset heals`,
+    { late },
+    async (f) => {
+      const other = await f.attach()
+      const region = f.memory.regions[0]
+      assert.ok(region)
+      const ram = { ptr: region.ptr, bytes: region.bytes }
+      const before = Buffer.from(new Uint8Array(f.memory.memory.buffer, 0, region.ptr))
+      const behind = (): Buffer => Buffer.from(new Uint8Array(f.memory.memory.buffer, region.ptr + region.bytes, 65536))
+      const after = behind()
+      const { handle } = f.disk
+      const rounds = await hammered(
+        [11, 222, 3333].map((seed) => ({ handle, seed, ram })),
+        async () => {
+          for (let i = 0; i < 3; i++) {
+            await sleep(500)
+            await servesOnWorker(other, 'a disk beside it')
+            await f.disk.pause()
+            if (i === 1) f.disk.setCapacity(32 << 10)
+            f.disk.resume()
+            await f.disk.setThrottle(i === 1 ? { iops: 5000 } : undefined)
+          }
+        },
+      )
+      assert.ok(
+        rounds.every((count) => count > 200),
+        rounds.join(),
+      )
+      assert.ok(before.equals(Buffer.from(new Uint8Array(f.memory.memory.buffer, 0, region.ptr))), 'below RAM')
+      assert.ok(after.equals(behind()), 'above RAM')
+      const { counters } = f.disk
+      assert.equal([counters.engineTraps, f.disk.failures.workerDeaths], [0, 0])
+      assert.ok(counters.resets > 50 && counters.readsCompleted > 10, JSON.stringify(counters))
+      await until('the last reset', () => {
+        f.raw.reg.status = 0
+        return f.raw.reg.status === 0
+      })
+      assert.is(f.disk.counters.currentlyThrottled, 0)
+      await servesOnWorker(f)
+      assert.not(
+        f.failures.some((line) => /trapped|died|lock/.test(line)),
+        f.failures.slice(0, 3).join('\n'),
+      )
+    },
+  )
+}
+
+for (const late of [false, true]) {
+  onWorker(
+    test,
+    `device rule 7: worker: three vCPUs do anything at once, back end ${late ? 'late' : 'at once'}, the worker dies and dies -> a reset heals`,
+    { late },
+    async (f) => {
+      const { bytes, ptr } = f.memory.regions[0] as { bytes: number; ptr: number }
+      const { handle } = f.disk
+      await hammered(
+        [44, 555, 6666].map((seed) => ({ handle, seed, ram: { ptr, bytes } })),
+        async () => {
+          for (let death = 1; death <= 5; death++) {
+            f.script.mode = late && death % 2 === 0 ? 'exitLater' : 'exit'
+            await until('a death', () => f.disk.failures.workerDeaths >= death)
+            f.script.mode = 'work'
+            const served = f.counter('readsCompleted')
+            await until('service', () => f.counter('readsCompleted') > served + 3)
+          }
+        },
+      )
+      await until('the last reset', () => {
+        f.raw.reg.status = 0
+        return f.raw.reg.status === 0
+      })
+      await servesOnWorker(f)
+      assert.not(
+        f.failures.some((line) => /trapped|lock/.test(line)),
+        f.failures.slice(0, 3).join('\n'),
+      )
+    },
+  )
+}
 
 test.run()

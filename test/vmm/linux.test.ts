@@ -135,7 +135,7 @@ linux(
   },
 )
 
-// How exact the limit is shows in virtual time (test/device/throttle-time.test.ts); here the load of the machine counts.
+// How exact the limit is shows in virtual time (test/device/throttle-time.test.ts); here the machine is under load.
 linux('throttle: an IOPS limit -> requests wait, and none fails', async () => {
   const [start, end] = (await line('timed')).map(Number)
   assert.ok(start !== undefined && end !== undefined)

@@ -44,6 +44,9 @@ export interface RunOptions {
 /** Who checks what: the kit's own tests look at it. */
 export const PARTS: Readonly<Record<Row['side'], Part>> = { device: DEVICE, driver: DRIVER }
 
+/** for one check; the longest take a second or two */
+const LIMIT_MS = 60_000
+
 type Verdict = Pick<Result, 'outcome' | 'tried' | 'seen'>
 
 /** The rows that the options choose, in the standard's order. */
@@ -113,7 +116,7 @@ class Runner {
       const lacking = missing(check, target, offered)
       if (lacking !== undefined) return skipped(lacking)
       const kit = new Kit(target, offered)
-      await check.run(kit)
+      await inTime(check.run(kit))
       return { outcome: 'passed', seen: kit.conclude() }
     } catch (error) {
       if (error instanceof CheckSkipped) return skipped(error.message)
@@ -124,6 +127,19 @@ class Runner {
     } finally {
       await target.close?.()
     }
+  }
+}
+
+/** A settle() that never resolves is the target's failure, and the end of its check. */
+async function inTime(running: void | Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new CheckFailed(`the check did not end within ${LIMIT_MS / 1000} s`)), LIMIT_MS)
+  })
+  try {
+    await Promise.race([running, late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

@@ -49,7 +49,8 @@ test('json: one result per row, with its fields', () => {
   const results = JSON.parse(conformance('--section', '4.2.2.1', '--json').stdout) as Record<string, string>[]
   assert.ok(results.length >= 8)
   for (const result of results) {
-    for (const field of ['id', 'section', 'level', 'side', 'outcome', 'tried', 'seen']) assert.type(result[field], 'string')
+    for (const field of ['id', 'section', 'level', 'side', 'outcome', 'tried', 'seen'])
+      assert.type(result[field], 'string')
   }
 })
 

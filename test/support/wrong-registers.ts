@@ -16,16 +16,6 @@ function reads(
   return { id, what, read: (at, value, device) => (at === offset ? change(value, device) : value) }
 }
 
-/** A write to the register has this happen after it. */
-function afterWrite(
-  id: string,
-  what: string,
-  offset: number,
-  act: (device: WrongDevice, value: number) => void,
-): Mistake {
-  return { id, what, after: (at, value, device) => (at === offset ? act(device, value) : undefined) }
-}
-
 /** The word of DeviceFeatures reads this. */
 function offers(id: string, what: string, word: number, change: (bits: number) => number): Mistake {
   return reads(id, what, FEATURES, (bits, device) => {
@@ -102,7 +92,7 @@ export const WRONG_REGISTERS: readonly Mistake[] = [
   {
     id: 'feat.3',
     what: 'bits that it does not offer are dropped silently',
-    write: (offset, value) => (offset === 0x020 ? (value & 0x20000246) >>> 0 || (value & 1) : value),
+    write: (offset, value) => (offset === 0x020 ? (value & 0x20000246) >>> 0 || value & 1 : value),
   },
   offers('feat.4', 'bit 41 (ADMIN_VQ) is offered', 1, (bits) => bits | (1 << 9)),
   {

@@ -58,7 +58,12 @@ export const WRONG_REQUESTS: readonly Mistake[] = [
     device.mem.setU8(last.addr, device.mem.u8(at))
     device.mem.setU8(at, 0xe5)
   }),
-  answers('blk.req.reserved.1', 'it refuses what has a reserved word', 1, ({ header }, { mem }) => mem.u32(header + 4) !== 0),
+  answers(
+    'blk.req.reserved.1',
+    'it refuses what has a reserved word',
+    1,
+    ({ header }, { mem }) => mem.u32(header + 4) !== 0,
+  ),
   eachChain('blk.req.in.1', 'sector 63 is taken for 62', ({ mem, desc }, head) => {
     const header = Number(mem.u64(desc + 16 * head))
     if (mem.u32(header) === 0 && mem.u64(header + 8) === 63n) mem.setU64(header + 8, 62)
@@ -74,7 +79,12 @@ export const WRONG_REQUESTS: readonly Mistake[] = [
     if (buffer) device.mem.setU8(buffer.addr + 19, 0x20)
   }),
   answers('blk.req.unsupp.1', 'type 0x80000001 is answered as a write', 0, ({ type }) => type === 0x80000001),
-  answers('blk.req.status.1', 'a refusal of the media is status 3', 3, ({ id }, device) => device.mem.u8(device.statusAt(id)) === 1),
+  answers(
+    'blk.req.status.1',
+    'a refusal of the media is status 3',
+    3,
+    ({ id }, device) => device.mem.u8(device.statusAt(id)) === 1,
+  ),
   answers('blk.zone.unneg.1', 'zone reports are errors', 1, ({ type }) => type === 16),
   answers('blk.op.ro.1', 'a write to a read-only disk is OK', 0, ({ type }) => type === 1),
   {

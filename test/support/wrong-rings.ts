@@ -35,7 +35,9 @@ function interrupts(id: string, what: string, count: (device: WrongDevice) => nu
 }
 
 export const WRONG_RINGS: readonly Mistake[] = [
-  eachUsed('vq.usedlen.1', 'used length leaves the status byte out', ({ mem }, { at, len }) => mem.setU32(at + 4, len - 1)),
+  eachUsed('vq.usedlen.1', 'used length leaves the status byte out', ({ mem }, { at, len }) =>
+    mem.setU32(at + 4, len - 1),
+  ),
   {
     id: 'split.size.1',
     what: 'a queue of 2 is taken for one of 4',

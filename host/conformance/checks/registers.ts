@@ -102,7 +102,11 @@ export const REGISTERS: readonly Check[] = [
     'mmio.queue-sel.1',
     'set queue 0 up with writes to another queue in between; each register of both read back',
     async (t) => {
-      const { queue } = t.raw.negotiate({ upTo: 'queues', queues: [{ size: 8, ready: false }] })
+      const { queue } = t.raw.negotiate({
+        upTo: 'queues',
+        add: t.offers('MQ') ? [12] : [],
+        queues: [{ size: 8, ready: false }],
+      })
       const other = t.raw.queue({ queue: 1, size: 2 })
       t.reg.selectQueue(1)
       const exists = t.reg.queueSizeMax > 0
@@ -169,7 +173,7 @@ export const REGISTERS: readonly Check[] = [
   }),
 
   check('mmio.reset.2', 'make every queue ready, reset, read QueueReady of each', async (t) => {
-    t.raw.negotiate({ upTo: 'featuresOk' })
+    t.raw.negotiate({ upTo: 'featuresOk', add: t.offers('MQ') ? [12] : [] })
     const queues = queuesOf(t)
     for (let queue = 0; queue < queues; queue++) {
       t.is(`QueueReady of queue ${queue}`, t.raw.queue({ queue, size: 4 }).program(), 1)

@@ -103,6 +103,7 @@ async function main() {
       entryPoints: {
         index: 'host/index.ts',
         node: 'host/node.ts',
+        conformance: 'host/conformance/index.ts',
         vblk: 'host/cli/vblk.ts',
         'disk-thread': 'host/loop/disk-thread.ts',
         'waiter-thread': 'host/loop/waiter.ts',

@@ -128,8 +128,9 @@ export async function reaction(t: Kit, request: RawRequest): Promise<string> {
 /** Offers a request of a live queue; the reaction must be among those allowed, and nothing else may change. */
 export async function judged(t: Kit, about: string, request: RawRequest, allowed: readonly string[]): Promise<string> {
   const { queue } = request
+  queue.publish(request.head)
   const watch = new Watch(t)
-  queue.submit(request.head)
+  queue.kick()
   const result = await reaction(t, request)
   await t.quiet()
   t.isOneOf(about, result, allowed)
@@ -172,8 +173,9 @@ export async function breaks(t: Kit, about: string, queue: RawQueue, offer: () =
 export async function leavesAlone(t: Kit, about: string, queue: RawQueue): Promise<void> {
   const request = queue.request({ type: IN, sector: 1, dataIn: 512 })
   const events = interrupts(t)
+  queue.publish(request.head)
   const watch = new Watch(t)
-  queue.submit(request.head)
+  queue.kick()
   await t.quiet()
   t.untouched(request, about)
   watch.unchanged(about)
@@ -199,8 +201,9 @@ export async function announced(t: Kit, about: string, queue: RawQueue): Promise
 export async function refusesQueue(t: Kit, about: string, place: RawQueueOptions): Promise<void> {
   const { queue, ready, status } = t.raw.negotiate({ keepArena: true, queues: [place] })
   const request = queue.request({ type: IN, sector: 1, dataIn: 512 })
+  queue.publish(request.head)
   const watch = new Watch(t)
-  queue.submit(request.head)
+  queue.kick()
   await t.quiet()
   const refused = ready[0] === 0 || (status & NEEDS_RESET) !== 0 || (t.reg.status & NEEDS_RESET) !== 0
   t.ok(`${about}: refused`, refused, `${about}: QueueReady reads ${ready[0]}, Status 0x${t.reg.status.toString(16)}`)

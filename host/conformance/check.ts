@@ -12,6 +12,8 @@ export interface Needs {
   extras?: readonly Extra[]
   /** features that the device must offer besides the row's own; without them the check is skipped */
   features?: readonly string[]
+  /** the rule is about the offer itself: check devices that do not offer the row's feature too */
+  always?: boolean
 }
 
 export interface Check {

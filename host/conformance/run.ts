@@ -1,6 +1,7 @@
 // Runs the checks against a target, one row after the other, each on a device of its own. Whatever a check or the
 // device does, every row gets an outcome, and only a check that ran to its end with all its assertions passes.
 
+import { DriverError } from '../driver/types.ts'
 import { type Check, CheckFailed, CheckSkipped, type Part } from './check.ts'
 import { DEVICE } from './checks/device.ts'
 import { DRIVER } from './checks/driver.ts'
@@ -81,7 +82,11 @@ class Runner {
     const check = part.checks.find(({ id }) => id === row.id)
     const feature = featureOf(row)
     const kind = check?.needs.kind ?? (feature === 'RO' ? 'readOnly' : 'usual')
-    if (feature !== undefined && !(await this.#offered(kind))?.has(FEATURES[feature] ?? Number.NaN)) {
+    if (
+      feature !== undefined &&
+      !check?.needs.always &&
+      !(await this.#offered(kind))?.has(FEATURES[feature] ?? Number.NaN)
+    ) {
       return { outcome: 'not offered', tried: `the device does not offer ${feature}`, seen: '' }
     }
     if (check !== undefined) return { tried: check.tried, ...(await this.#run(check, kind)) }
@@ -115,6 +120,9 @@ class Runner {
       return { outcome: 'passed', seen: kit.conclude() }
     } catch (error) {
       if (error instanceof CheckSkipped) return skipped(error.message)
+      // The arena, which is ours: no guest byte is to be had any more.
+      if (error instanceof DriverError && error.message.startsWith('driver arena'))
+        return skipped('guest RAM is too small')
       return { outcome: 'failed', seen: error instanceof CheckFailed ? error.message : `the check ended with ${error}` }
     } finally {
       await target.close?.()

@@ -150,7 +150,8 @@ export class ServedDisk {
       control.leave()
     }
     if (control.isResetPending || this.#service.isResetDue) {
-      this.#transport.completeReset(() => this.#service.isResetDue)
+      // Nothing is due any more if the guest has reset the device itself since: a new driver may be up already.
+      this.#transport.completeReset(() => this.#service.isResetDue && control.resets === this.#resets)
       return true
     }
     return more

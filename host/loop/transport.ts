@@ -114,8 +114,13 @@ export class DiskTransport {
       }
       control.setResetPending(false)
     }
-    this.#write(VIRTIO_MMIO_STATUS, 4, 0)
-    this.#release()
+    try {
+      this.#write(VIRTIO_MMIO_STATUS, 4, 0)
+    } finally {
+      this.#release()
+    }
+    // A back end that promised answers may still owe some: the worker is to see that they come within a second.
+    this.wake()
   }
 
   /** Runs `act` while the worker is out of the disk. False: it did not leave in time, and nothing was done. */

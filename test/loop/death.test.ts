@@ -303,7 +303,7 @@ for (const what of ['disk', 'worker'] as const) {
   })
 }
 
-// Threads that cannot be brought back ----------------------------------------------------------------------------------
+// Threads that cannot be brought back ---------------------------------------------------------------------------------
 
 onWorker(
   test,

@@ -144,7 +144,7 @@ test('device rule 20: worker: drain again twice -> sleep for 1 ns, one drain', (
   assert.equal(resolved('redrain', 'redrain'), [{ sleepNanos: 1 }, 1])
 })
 
-test('device rule 20: worker: the second "drain again" -> the same as a wait of 0, clamped', () => {
+test('device rule 20: worker: the second drain -> the same as a wait of 0, clamped', () => {
   assert.equal(resolved('redrain', 'redrain')[0], { sleepNanos: clampRetryNanos(0) })
 })
 

@@ -1,6 +1,6 @@
 // What happens at the same time, against the real thread: kicks at the end of a drain, several events in one wait,
-// resets while a back end works, reset storms from one and from two threads, full eventfds. Many rounds where only
-// luck brings the two together; a gate in the back end where they can be brought together. A hang is a failure.
+// full eventfds. Many rounds where only luck brings the two together; a gate in the back end where they can be brought
+// together. A hang is a failure.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,11 +9,10 @@ import { DiskTransport } from '../../host/loop/transport.ts'
 import { bind } from '../../host/sys/bind.ts'
 import { signalEventFd, takeEventFd } from '../../host/sys/eventfd.ts'
 import { addressOf } from '../../host/sys/libc.ts'
-import { pattern } from '../support/device.ts'
-import { type Driven, GO, READY, SHARED_WORDS, STOP, type TaskData, type TaskName } from '../support/threads.module.ts'
-import { startThread, type Thread } from '../support/threads.ts'
+import { type Driven, STOP } from '../support/threads.module.ts'
+import { startVcpu } from '../support/threads.ts'
 import { sleep, within } from '../support/within.ts'
-import { onWorker, servesOnWorker, soon, until, used, type WorkerFixture } from '../support/worker.ts'
+import { onWorker, servesOnWorker, soon, until, used } from '../support/worker.ts'
 
 const test = suite('loop races')
 
@@ -21,22 +20,7 @@ const read = { type: 0, sector: 3, dataIn: 512 }
 const flush = { type: 4 }
 const NEEDS_RESET = 0x40
 
-interface Running<Result> extends Thread<Result> {
-  readonly shared: Int32Array
-}
-
-/** Starts a vCPU's task on a thread and lets it go. */
-async function vcpu<Result>(f: WorkerFixture, task: TaskName, more: Partial<TaskData>): Promise<Running<Result>> {
-  const shared = new Int32Array(new SharedArrayBuffer(4 * SHARED_WORDS))
-  const data: TaskData = { shared, rounds: 1, handle: f.disk.handle, regions: f.memory.regions, ...more }
-  const thread = startThread<Result>(task, data)
-  await until('the thread', () => Atomics.load(shared, READY) === 1)
-  Atomics.store(shared, GO, 1)
-  Atomics.notify(shared, GO)
-  return { ...thread, shared }
-}
-
-// Kicks ----------------------------------------------------------------------------------------------------------------
+// Kicks ---------------------------------------------------------------------------------------------------------------
 
 for (const eventIdx of [false, true]) {
   for (const doorbell of [false, true]) {
@@ -47,7 +31,7 @@ for (const eventIdx of [false, true]) {
       {},
       async (f) => {
         const rounds = 4000
-        const { result } = await vcpu<Driven>(f, 'drive', { rounds, eventIdx, doorbell })
+        const { result } = await startVcpu<Driven>(f, 'drive', { rounds, eventIdx, doorbell })
         const driven = await within(20_000, result, 'the driver')
         assert.equal([driven.rounds, driven.hungAt, driven.bad], [rounds, -1, 0])
         await until('the count', () => f.counter('readsCompleted') === rounds)
@@ -63,7 +47,7 @@ onWorker(
   'device rule 28: worker: late back end, next offer right at the answer -> none is lost',
   { late: true },
   async (f) => {
-    const { result } = await vcpu<Driven>(f, 'drive', { rounds: 300, eventIdx: true })
+    const { result } = await startVcpu<Driven>(f, 'drive', { rounds: 300, eventIdx: true })
     const driven = await within(20_000, result, 'the driver')
     assert.equal([driven.rounds, driven.hungAt, driven.bad], [300, -1, 0])
   },
@@ -93,10 +77,10 @@ onWorker(
 
 onWorker(
   test,
-  'device rule 29: worker: paused and resumed 500 times in a stream of reads -> none is lost',
+  'device rule 29: worker: paused and resumed all the time in a stream of 4000 reads -> none is lost',
   {},
   async (f) => {
-    const { result, shared } = await vcpu<Driven>(f, 'drive', { rounds: 4000, eventIdx: true })
+    const { result, shared } = await startVcpu<Driven>(f, 'drive', { rounds: 4000, eventIdx: true })
     let over = false
     result.then(() => {
       over = true
@@ -117,7 +101,7 @@ onWorker(
   },
 )
 
-// Several things at once -----------------------------------------------------------------------------------------------
+// Several things at once ----------------------------------------------------------------------------------------------
 
 const MiB = 1 << 20
 const slow = { disk: { throttle: { bytesPerSecond: 4 * MiB } }, diskBytes: 8 * MiB, ramBytes: 32 * MiB }
@@ -188,236 +172,7 @@ onWorker(
   },
 )
 
-// Resets ---------------------------------------------------------------------------------------------------------------
-
-onWorker(
-  test,
-  'device rule 6: worker: reset while a read is slow -> waits for it, then no byte and no interrupt',
-  {},
-  async (f) => {
-    const { raw, disk, script } = f
-    const { queue } = raw.negotiate()
-    script.slowMs = 200
-    const requests = [1, 2, 3].map((sector) => queue.request({ ...read, sector }))
-    queue.submit(...requests.map(({ head }) => head))
-    await until('the read', () => script.calls === 1)
-    raw.reg.status = 0
-    const after = f.ram()
-    assert.equal([raw.reg.status, takeEventFd(disk.interruptFd), raw.reg.interruptStatus], [0, 0, 0])
-    script.slowMs = 0
-    await sleep(50)
-    assert.ok(after.equals(f.ram()))
-    assert.equal([script.calls, takeEventFd(disk.interruptFd), queue.usedIdx], [1, 0, 0], 'between two requests')
-    await servesOnWorker(f)
-  },
-)
-
-onWorker(
-  test,
-  'device rule 6: worker: a read that is away for more than 1 s -> NEEDS_RESET until it is back',
-  {},
-  async (f) => {
-    const { raw, disk, script } = f
-    const { queue } = raw.negotiate()
-    script.shut()
-    queue.submit(queue.request(read).head, queue.request({ ...read, sector: 9 }).head)
-    await until('the read', () => script.inside === 1)
-    takeEventFd(disk.interruptFd)
-    raw.reg.status = 0
-    assert.is(raw.reg.status & NEEDS_RESET, NEEDS_RESET)
-    assert.equal([f.failures.length, takeEventFd(disk.interruptFd), f.counter('resets')], [1, 0, 1])
-    assert.match(f.failures[0] ?? '', /1 s after a reset the back end still/)
-    // Nothing but waiting helps, and nothing blocks again.
-    for (const status of [0, 1, 3, 0x0f, 0]) raw.reg.status = status
-    raw.reg.queueReady = 1
-    queue.kick()
-    raw.reg.interruptAck(3)
-    assert.is(raw.reg.status & NEEDS_RESET, NEEDS_RESET)
-    script.open()
-    await until('Status to read 0', () => raw.reg.status === 0)
-    const after = f.ram()
-    assert.equal([takeEventFd(disk.interruptFd), raw.reg.interruptStatus, f.counter('resets')], [0, 0, 2])
-    await sleep(50)
-    assert.ok(after.equals(f.ram()))
-    assert.equal([raw.reg.status, queue.usedIdx, script.calls, f.failures.length], [0, 0, 1, 1])
-    await servesOnWorker(f)
-  },
-)
-
-onWorker(
-  test,
-  'device rule 6: worker: closed while a reset waits for the back end -> the close waits too',
-  {},
-  async (f) => {
-    const { raw, disk, script } = f
-    const { queue } = raw.negotiate()
-    script.shut()
-    queue.run(read)
-    await until('the read', () => script.inside === 1)
-    raw.reg.status = 0
-    assert.is(raw.reg.status & NEEDS_RESET, NEEDS_RESET)
-    const closed = disk.close()
-    script.open()
-    await soon('close', closed)
-    assert.is(script.count('close'), 1)
-  },
-)
-
-for (const operation of ['read', 'write'] as const) {
-  onWorker(
-    test,
-    `device rule 6: worker: reset with a late ${operation} -> 0 at once, a new request after it`,
-    { late: true },
-    async (f) => {
-      const { raw, disk, script } = f
-      const { queue: old } = raw.negotiate()
-      script.shut()
-      const request = operation === 'read' ? read : { type: 1, sector: 3, dataOut: pattern(512, 1) }
-      old.run(request)
-      await until('the call', () => script.inside === 1)
-      raw.reg.status = 0
-      assert.is(raw.reg.status, 0)
-      const { queue } = raw.negotiate({ keepArena: true })
-      const data = pattern(512, 2)
-      const write = queue.run({ type: 1, sector: 3, dataOut: data })
-      const before = f.ram()
-      await sleep(30)
-      // A write of the old driver could land on top of a newer one.
-      assert.is(script.count('write'), 1)
-      if (operation === 'write') assert.ok(before.equals(f.ram()))
-      script.open()
-      await used(queue, 1)
-      assert.equal([write.status(), old.usedIdx, f.counter('writesCompleted')], [0, 0, 1])
-      assert.equal(Uint8Array.from(script.data.disk.subarray(1536, 2048)), data)
-      assert.is(raw.reg.status, 0x0f)
-      assert.equal(disk.failures, { workerDeaths: 0, fullEventfds: 0, eventfdErrors: 0, timerErrors: 0 })
-    },
-  )
-}
-
-onWorker(
-  test,
-  'device rule 6: worker: a late answer that is away for more than 1 s -> told, then reset by itself',
-  { late: true },
-  async (f) => {
-    const { raw, disk, script } = f
-    const { queue } = raw.negotiate()
-    script.shut()
-    queue.run({ type: 1, sector: 3, dataOut: pattern(512) })
-    await until('the call', () => script.inside === 1)
-    raw.negotiate({ keepArena: true })
-    assert.is(raw.reg.status, 0x0f)
-    takeEventFd(disk.interruptFd)
-    await until('NEEDS_RESET', () => raw.reg.status === (0x0f | NEEDS_RESET))
-    await until('the interrupt', () => takeEventFd(disk.interruptFd) === 1)
-    assert.is(raw.reg.interruptStatus, 2)
-    await sleep(50)
-    assert.equal([takeEventFd(disk.interruptFd), f.failures.length], [0, 1], 'once')
-    script.open()
-    await until('Status to read 0', () => raw.reg.status === 0)
-    await servesOnWorker(f)
-  },
-)
-
-onWorker(
-  test,
-  'device rule 6: worker: QueueReady := 0 while a read is slow -> out of the queue when it returns',
-  {},
-  async (f) => {
-    const { raw, script } = f
-    const { queue } = raw.negotiate()
-    script.slowMs = 100
-    queue.submit(queue.request(read).head, queue.request(read).head)
-    await until('the read', () => script.calls === 1)
-    raw.reg.selectQueue(0)
-    raw.reg.queueReady = 0
-    assert.is(raw.reg.queueReady, 0)
-    const after = f.ram()
-    await sleep(50)
-    assert.ok(after.equals(f.ram()))
-    assert.is(script.calls, 1)
-    script.slowMs = 0
-    await servesOnWorker(f)
-  },
-)
-
-for (const late of [false, true]) {
-  onWorker(
-    test,
-    `device rule 6: worker: 1000 resets with IO going on, ${late ? 'late' : 'in place'} -> each complete at once`,
-    { late },
-    async (f) => {
-      const { raw, disk } = f
-      let bad = 0
-      for (let i = 0; i < 1000; i++) {
-        const { queue } = raw.negotiate()
-        queue.submit(...[0, 1, 2].map(() => queue.request(read).head))
-        if (i % 4 === 1) disk.mmioRead(0x60, 4)
-        if (i % 16 === 2) await sleep(0)
-        raw.reg.status = 0
-        const indices = [queue.usedIdx, queue.availEvent, queue.usedFlags].join()
-        if (raw.reg.status !== 0 || takeEventFd(disk.interruptFd) !== 0) bad++
-        if (i % 32 === 3) await sleep(0)
-        if ([queue.usedIdx, queue.availEvent, queue.usedFlags].join() !== indices) bad++
-      }
-      assert.equal([bad, f.counter('resets'), f.failures], [0, 2000, []])
-      await servesOnWorker(f)
-    },
-  )
-}
-
-onWorker(
-  test,
-  'device rule 6: worker: 1000 resets on a vCPU thread, the others at the registers -> each complete',
-  {},
-  async (f) => {
-    const storm = await vcpu<Driven>(f, 'storm', { rounds: 1000 })
-    const pester = await vcpu<number>(f, 'pester', { arenaBase: 1 << 18 })
-    const driven = await within(20_000, storm.result, 'the storm')
-    Atomics.store(pester.shared, STOP, 1)
-    const accesses = await soon('the other vCPU', pester.result)
-    assert.equal([driven.rounds, driven.bad], [1000, 0])
-    assert.ok(accesses > 0)
-    assert.equal([f.counter('resets'), f.failures], [2000, []])
-    await servesOnWorker(f)
-  },
-)
-
-onWorker(
-  test,
-  'device rule 6: worker: two vCPU threads reset at once, a read under way -> both return, reset once each',
-  {},
-  async (f) => {
-    const { raw, script } = f
-    const { queue } = raw.negotiate()
-    script.slowMs = 100
-    queue.run(read)
-    await until('the read', () => script.calls === 1)
-    const { resets } = f.disk.counters
-    const first = await vcpu<number>(f, 'reset', {})
-    const second = await vcpu<number>(f, 'reset', {})
-    assert.equal(await soon('the resets', Promise.all([first.result, second.result])), [0, 0])
-    assert.is(f.counter('resets'), resets + 2)
-    script.slowMs = 0
-    await servesOnWorker(f)
-  },
-)
-
-onWorker(
-  test,
-  'device rule 25: worker: a reset on a vCPU thread during a pause -> both hold, IO after the resume',
-  {},
-  async (f) => {
-    await soon('pause', f.disk.pause())
-    const { result } = await vcpu<Driven>(f, 'storm', { rounds: 50 })
-    assert.is((await soon('the storm', result)).bad, 0)
-    assert.is(f.script.calls, 0)
-    f.disk.resume()
-    await servesOnWorker(f)
-  },
-)
-
-// Full eventfds --------------------------------------------------------------------------------------------------------
+// Full eventfds -------------------------------------------------------------------------------------------------------
 
 const write = bind<(fd: number, address: number, bytes: number) => number>(
   'write',

@@ -2,8 +2,8 @@
 // return comes back as the promise's value. A thread that dies rejects. Holds no state.
 
 import { Worker } from 'node:worker_threads'
-import type { TaskData, TaskName } from './threads.module.ts'
-import { builtModule } from './worker.ts'
+import { GO, READY, SHARED_WORDS, type TaskData, type TaskName } from './threads.module.ts'
+import { builtModule, type ScriptedDisk, until } from './worker.ts'
 
 export interface Thread<Result> {
   readonly result: Promise<Result>
@@ -21,4 +21,23 @@ export function startThread<Result = void>(task: TaskName, data: TaskData): Thre
   })
   result.catch(() => {})
   return { result, end: () => thread.terminate() }
+}
+
+export interface Running<Result> extends Thread<Result> {
+  readonly shared: Int32Array
+}
+
+/** Starts a vCPU's task on a thread, and lets it go when it is there. */
+export async function startVcpu<Result>(
+  { disk, memory }: Pick<ScriptedDisk, 'disk' | 'memory'>,
+  task: TaskName,
+  more: Partial<TaskData>,
+): Promise<Running<Result>> {
+  const shared = new Int32Array(new SharedArrayBuffer(4 * SHARED_WORDS))
+  const data: TaskData = { shared, rounds: 1, handle: disk.handle, regions: memory.regions, ...more }
+  const thread = startThread<Result>(task, data)
+  await until('the thread', () => Atomics.load(shared, READY) === 1)
+  Atomics.store(shared, GO, 1)
+  Atomics.notify(shared, GO)
+  return { ...thread, shared }
 }

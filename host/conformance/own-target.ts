@@ -27,7 +27,9 @@ export class CachedDisk implements BlockBackend {
 
   constructor(bytes: number) {
     this.capacityBytes = bytes
-    this.volatile = Uint8Array.from({ length: bytes }, (_, at) => (at * 7 + (at >> 9) * 29 + 3) & 0xff)
+    this.volatile = new Uint8Array(bytes)
+    // Every check has a disk of its own: a loop takes a tenth of the time of Uint8Array.from.
+    for (let at = 0; at < bytes; at++) this.volatile[at] = at * 7 + (at >> 9) * 29 + 3
     this.stable = this.volatile.slice()
   }
 

@@ -150,7 +150,7 @@ export const DRIVER_RING: readonly Check[] = [
         const indices = Array.from({ length }, (_, i) => i)
         const about = `descriptor ${length - 1} leads to ${back}`
         await bounded(t, about, () =>
-          attack(t, about, { type: IN, sector: 1, layout: loop(length, back), indices }, [BROKEN]),
+          attack(t, about, { type: IN, sector: 1, layout: loop(length, back), indices }, REFUSES),
         )
       }
       const huge = (bytes: number): Piece => ({ writable: true, bytes, len: 0xffff_fe00 })

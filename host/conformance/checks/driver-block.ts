@@ -133,7 +133,7 @@ export const DRIVER_BLOCK: readonly Check[] = [
     const { queue } = t.live()
     const id = (await t.run(queue, { type: GET_ID, dataIn: 20 })).data()
     for (const bytes of [0, 1, 10, 19, 21, 64]) {
-      for (const segments of [bytes, 7]) {
+      for (const segments of [bytes, Math.max(7, Math.ceil(bytes / (queue.size - 2)))]) {
         const about = `the id in ${bytes} bytes`
         const request = queue.request({ type: GET_ID, dataIn: bytes, ...(bytes > 0 ? { segments } : {}) })
         const result = await judged(t, about, request, GOES_ON)

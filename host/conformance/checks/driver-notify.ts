@@ -5,7 +5,7 @@ import type { RawQueue } from '../../driver/raw-queue.ts'
 import type { RawRequestOptions } from '../../driver/raw-request.ts'
 import { type Check, check } from '../check.ts'
 import type { Kit } from '../kit.ts'
-import { announced, bounded, capacity, GET_ID, harmless, IN, OUT, Watch } from './driver-support.ts'
+import { announced, bounded, capacity, fitting, GET_ID, harmless, IN, OUT, ringSize, Watch } from './driver-support.ts'
 
 const READ = { type: IN, sector: 1, dataIn: 512 }
 const KICKS = 20_000
@@ -30,6 +30,7 @@ async function written(t: Kit, queue: RawQueue, options: RawRequestOptions): Pro
 
 /** Requests that are published without a kick are served at the next one. */
 async function servedAtNextKick(t: Kit, queue: RawQueue): Promise<void> {
+  if (queue.size < 6) t.skip('the queue has fewer than 6 entries')
   t.answered(await t.run(queue, READ), { status: 0, usedLen: 513 }, 'a request with a kick')
   const [second, third] = [queue.request(READ), queue.request(READ)]
   queue.publish(second.head)
@@ -87,7 +88,7 @@ export const DRIVER_NOTIFY: readonly Check[] = [
     const sectors = capacity(t)
     for (const [about, options] of [
       ['a read', READ],
-      ['a read in pieces', { ...READ, segments: 128 }],
+      ['a read in pieces', { ...READ, segments: 256 }],
       ['a read past the end', { ...READ, sector: sectors }],
       ['a read of 100 bytes', { ...READ, dataIn: 100 }],
       ['a write past the end', { type: OUT, sector: sectors, dataOut: new Uint8Array(512) }],
@@ -103,7 +104,7 @@ export const DRIVER_NOTIFY: readonly Check[] = [
   }),
 
   check('drv.availnot.1', 'leaves garbage in the used ring', async (t) => {
-    const size = 8
+    const size = ringSize(t, 8)
     for (const [flags, idx] of [
       [1, 7],
       [0xa5a5, 0xa5a5],
@@ -169,7 +170,7 @@ export const DRIVER_NOTIFY: readonly Check[] = [
       for (let i = 0; i < 100; i++) {
         t.arena.rewind(mark)
         const before = queue.availIdx
-        const requests = Array.from({ length: 1 + (i % 3) }, () => queue.request(READ))
+        const requests = Array.from({ length: fitting(queue, 1 + (i % 3)) }, () => queue.request(READ))
         queue.publish(...requests.map(({ head }) => head))
         if (wantsKick(queue, eventIdx, before)) queue.kick()
         for (const request of requests) {

@@ -4,7 +4,18 @@
 import type { RawQueue } from '../../driver/raw-queue.ts'
 import { type Check, check } from '../check.ts'
 import { type Kit, REG } from '../kit.ts'
-import { announced, bounded, capacity, harmless, IN, leavesAlone, refusesQueue, seen, Watch } from './driver-support.ts'
+import {
+  announced,
+  bounded,
+  capacity,
+  harmless,
+  IN,
+  leavesAlone,
+  refusesQueue,
+  ringSize,
+  seen,
+  Watch,
+} from './driver-support.ts'
 
 const ALL_ONES = 0xffff_ffff
 const WINDOW = 0x100
@@ -270,7 +281,7 @@ export const DRIVER_REGISTERS: readonly Check[] = [
     for (const selector of [queues, 0xffff, 0x10000, 0x8000_0000, ALL_ONES]) {
       const about = `QueueSel ${selector}`
       t.raw.negotiate({ upTo: 'featuresOk' })
-      const queue = t.raw.queue({ size: 8, ready: false })
+      const queue = t.raw.queue({ size: ringSize(t, 8), ready: false })
       const other = t.raw.queue({ size: 4, queue: selector })
       queue.program()
       reg.selectQueue(selector)

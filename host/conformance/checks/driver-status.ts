@@ -8,12 +8,14 @@ import {
   attack,
   FAILED,
   FEATURES_OK,
+  fitting,
   harmless,
   IN,
   interrupts,
   leavesAlone,
   NEEDS_RESET,
   REFUSES,
+  ringSize,
   seen,
   Watch,
 } from './driver-support.ts'
@@ -147,7 +149,8 @@ export const DRIVER_STATUS: readonly Check[] = [
     const { queue: old } = t.live()
     await t.read(old, 0)
     t.target.hold?.()
-    old.submit(...[1, 2, 3].map((sector) => old.request({ type: IN, sector, dataIn: 512 }).head))
+    const sectors = [1, 2, 3].slice(0, fitting(old, 3))
+    old.submit(...sectors.map((sector) => old.request({ type: IN, sector, dataIn: 512 }).head))
     const { queue, status } = t.raw.negotiate({ keepArena: true })
     const request = queue.request({ type: IN, sector: 1, dataIn: 512 })
     queue.publish(request.head)
@@ -177,7 +180,7 @@ export const DRIVER_STATUS: readonly Check[] = [
       ]
       for (const [about, steps] of orders) {
         t.arena.rewind()
-        const queue = t.raw.queue({ size: 8 })
+        const queue = t.raw.queue({ size: ringSize(t, 8) })
         for (const step of steps) {
           if (step === 'features') reg.acceptFeatures(features)
           else if (step === 'queue') queue.program()
@@ -217,7 +220,7 @@ export const DRIVER_STATUS: readonly Check[] = [
       for (const live of [false, true]) {
         const negotiated = t.raw.negotiate({ eventIdx: accepted, ...(live ? {} : { upTo: 'featuresOk' }) })
         reg.acceptFeatures(t.raw.chooseFeatures({ eventIdx: !accepted }))
-        const rings = negotiated.queues[0] ?? t.raw.queue({ size: 8 })
+        const rings = negotiated.queues[0] ?? t.raw.queue({ size: ringSize(t, 8) })
         if (!live) {
           rings.program()
           reg.status = 0x0f

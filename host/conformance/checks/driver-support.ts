@@ -108,7 +108,7 @@ function endOfRam(t: Kit): number {
   return Math.max(...t.target.memory.regions.map(({ gpa, bytes }) => gpa + bytes))
 }
 
-/** Addresses where `bytes` bytes are not all guest RAM, multiples of 16 if more than 16; `real` is one where they are. */
+/** Addresses where `bytes` bytes are not all RAM, multiples of 16 if more than 16; `real` is one where they are. */
 export function outside(t: Kit, real: number, bytes: number): Address[] {
   const end = Math.ceil(endOfRam(t) / 16) * 16
   const inside = bytes > 16 ? (bytes >> 5) * 16 : bytes >> 1
@@ -127,7 +127,7 @@ export function seen(t: Kit, request: RawRequest): string {
 }
 
 /** What becomes of a request that was offered. */
-export async function reaction(t: Kit, request: RawRequest): Promise<string> {
+async function reaction(t: Kit, request: RawRequest): Promise<string> {
   await t.wait(() => seen(t, request) !== NOTHING)
   return seen(t, request)
 }
@@ -205,7 +205,7 @@ export async function announced(t: Kit, about: string, queue: RawQueue): Promise
   t.ok(`${about}: interrupt`, interrupts(t) > before, `${about}: no interrupt came`)
 }
 
-/** A queue that must not be enabled: QueueReady reads 0, or DRIVER_OK ends in NEEDS_RESET; it is not used either way. */
+/** A queue that must not be enabled: QueueReady reads 0, or DRIVER_OK ends in NEEDS_RESET. It is not used anyway. */
 export async function refusesQueue(t: Kit, about: string, place: RawQueueOptions): Promise<void> {
   const { queue, ready } = t.raw.negotiate({ keepArena: true, queues: [place] })
   await t.quiet()
@@ -217,6 +217,17 @@ export async function refusesQueue(t: Kit, about: string, place: RawQueueOptions
   queue.kick()
   await t.quiet()
   watch.unchanged(about)
+}
+
+/** Entries of a ring that the device can have: 16, or all it takes. */
+export function ringSize(t: Kit, wanted = 16): number {
+  t.reg.selectQueue(0)
+  return Math.min(wanted, t.reg.queueSizeMax)
+}
+
+/** As many requests of three descriptors, of those wanted, as fit into the table. */
+export function fitting(queue: RawQueue, wanted: number): number {
+  return Math.max(1, Math.min(wanted, Math.floor(queue.size / 3)))
 }
 
 /** Takes less than five seconds: on any machine more than enough for work that is bounded. */

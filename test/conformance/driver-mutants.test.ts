@@ -7,6 +7,7 @@ import { DRIVER } from '../../host/conformance/checks/driver.ts'
 import { runConformance } from '../../host/conformance/run.ts'
 import { TypeScriptDevice } from '../bench/typescript-device.ts'
 import { DRIVER_MUTANTS } from '../support/driver-mutants.ts'
+import { DRIVER_VARIANTS } from '../support/driver-variants.ts'
 import { patchedDevice, plainTarget } from '../support/typescript-target.ts'
 
 const test = suite('conformance mutants of driver rows')
@@ -31,6 +32,13 @@ for (const [id, { about, patches = [], wrap }] of Object.entries(DRIVER_MUTANTS)
     assert.is(result?.outcome, 'failed', `${result?.tried}\n${result?.seen}`)
     // Caught by what the check looked at, not by an accident of the mutant's.
     assert.not.match(result?.seen ?? '', /^the check ended with/)
+  })
+}
+
+for (const { id, about, patches } of DRIVER_VARIANTS) {
+  test(`conformance ${id}: another way that is right: ${about} -> passes`, async () => {
+    const [result] = await runConformance(plainTarget(await patchedDevice(patches)), { id })
+    assert.is(result?.outcome, 'passed', `${result?.tried}\n${result?.seen}`)
   })
 }
 

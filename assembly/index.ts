@@ -17,6 +17,7 @@ import {
   Queue,
   queueAt,
   State,
+  statusOf,
   statusSet,
   U32,
 } from './layout.ts'
@@ -30,6 +31,7 @@ import {
   VIRTIO_BLK_F_SEG_MAX,
   VIRTIO_BLK_F_SIZE_MAX,
   VIRTIO_BLK_SECTOR_BYTES,
+  VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_VERSION_1,
@@ -259,17 +261,18 @@ export function setThrottle(statePtr: u32, now: f64): void {
 }
 
 /**
- * Rules 6 and 7, for what only the host can see: `cause` is FAIL_*. Returns EFFECT_INTERRUPT the first time, but for
- * FAIL_QUIETLY.
+ * Rules 6 and 7, for what only the host can see: `cause` is FAIL_*. Returns EFFECT_INTERRUPT the first time; not for
+ * FAIL_QUIETLY, nor for a worker that dies before the driver is up.
  */
 export function fail(statePtr: u32, cause: u32): u32 {
   const state = changetype<State>(statePtr)
-  if (cause === abi.FAIL_QUIETLY) {
+  if (cause === abi.FAIL_TRAP) counterAdd(state, abi.COUNTER_ENGINE_TRAPS, 1)
+  if (cause === abi.FAIL_TRAP || cause === abi.FAIL_WORKER) state.damaged = 1
+  const isUp = (statusOf(state) & VIRTIO_CONFIG_S_DRIVER_OK) !== 0
+  if (cause === abi.FAIL_QUIETLY || (cause === abi.FAIL_WORKER && !isUp)) {
     statusSet(state, VIRTIO_CONFIG_S_NEEDS_RESET)
     return 0
   }
-  if (cause === abi.FAIL_TRAP) counterAdd(state, abi.COUNTER_ENGINE_TRAPS, 1)
-  if (cause !== abi.FAIL_SERVICE) state.damaged = 1
   return failDevice(state) ? abi.EFFECT_INTERRUPT : 0
 }
 

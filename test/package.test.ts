@@ -13,6 +13,7 @@ const test = suite<{ folder: string }>('package')
 
 const PROGRAM = `
 import { GuestMemory, MemoryBackend, VirtioBlk, VirtioBlkDriver } from 'virtio-blk-wasm'
+import { type Result, runConformance } from 'virtio-blk-wasm/conformance'
 import { createImage, FileBackend } from 'virtio-blk-wasm/node'
 
 const memory = GuestMemory.create({ ramBytes: 4 << 20 })
@@ -27,6 +28,14 @@ for (const backend of [new MemoryBackend(1 << 20), FileBackend.open('disk.img')]
   console.log(data[511], data[512], writes)
   await disk.close()
 }
+const results: Result[] = await runConformance(
+  async () => {
+    const ram = GuestMemory.create({ ramBytes: 4 << 20 })
+    return { mmio: await VirtioBlk.create({ memory: ram, backend: new MemoryBackend(1 << 20) }), memory: ram }
+  },
+  { section: '4.2.2.1' },
+)
+console.log(results.filter(({ outcome }) => outcome === 'passed').length > 5)
 `
 
 function run(command: string, args: string[], cwd: string): string {
@@ -56,11 +65,12 @@ test.after(({ folder }) => {
 
 test('entries: a program over both -> it runs', ({ folder }) => {
   writeFileSync(join(folder, 'program.js'), transformSync(PROGRAM, { loader: 'ts', format: 'esm' }).code)
-  assert.is(run(process.execPath, ['program.js'], folder), '0 7 1\n0 7 1\n')
+  assert.is(run(process.execPath, ['program.js'], folder), '0 7 1\n0 7 1\ntrue\n')
 })
 
-test('portable entry: no Buffer, as in a browser -> it loads', ({ folder }) => {
-  const program = "delete globalThis.Buffer; await import('virtio-blk-wasm')"
+test('portable entries: no Buffer, as in a browser -> they load', ({ folder }) => {
+  const both = "await import('virtio-blk-wasm'); await import('virtio-blk-wasm/conformance')"
+  const program = `delete globalThis.Buffer; ${both}`
   run(process.execPath, ['--input-type=module', '--eval', program], folder)
 })
 

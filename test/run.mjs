@@ -9,6 +9,15 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** Test files that run: they end with us. */
+const children = new Set()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.once(signal, () => {
+    for (const child of children) child.kill('SIGKILL')
+    process.kill(process.pid, signal)
+  })
+}
+
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const FILE_TIMEOUT_MS = 5 * 60_000
 const patterns = process.argv.slice(2)
@@ -20,6 +29,7 @@ function run(args) {
     let output = ''
     const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' }
     const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    children.add(child)
     const timer = setTimeout(() => {
       output += `\nstill running after ${FILE_TIMEOUT_MS / 1000} s, stopped\n`
       child.kill('SIGKILL')
@@ -28,6 +38,7 @@ function run(args) {
     child.stderr.on('data', (data) => (output += data))
     child.on('close', (code) => {
       clearTimeout(timer)
+      children.delete(child)
       resolve({ code, output, seconds: (performance.now() - start) / 1000 })
     })
   })
@@ -84,6 +95,7 @@ async function worker() {
   }
 }
 await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker))
+if (built.length === 0) console.log(`no test file's path contains ${patterns.join(' or ')}`)
 if (passed === 0) failed = Math.max(failed, 1)
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed > 0 ? 1 : 0

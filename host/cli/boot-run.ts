@@ -1,5 +1,5 @@
-// Runs the guest of `vblk boot`, in v86 or on KVM, with its disk: inline on this thread in v86, whose
-// memory no other thread can use, and on a worker's with KVM. Fetches what the user did not bring, gives the guest the
+// Runs the guest of `vblk boot`, in v86 or on KVM, with its disk: inline on this thread in v86, whose memory no other
+// thread can use, and on a worker's with KVM. Fetches what the user did not bring, gives the guest the
 // terminal, prints the device's counters at the end, and leaves nothing open.
 
 import { closeSync, fdatasyncSync, openSync } from 'node:fs'
@@ -10,6 +10,7 @@ import type { Counters } from '../engine/state.ts'
 import { DiskWorker } from '../loop/disk-worker.ts'
 import { guestAssets, kvmGuestAssets } from '../vmm/debian.ts'
 import { KvmMachine } from '../vmm/kvm-machine.ts'
+import type { KvmVerdict } from '../vmm/kvm-probe.ts'
 import { type LinuxImages, startLinux } from '../vmm/linux-boot.ts'
 import type { KernelImages, LinuxGuest, LinuxResult } from '../vmm/linux-guest.ts'
 import { startLinuxOnKvm } from '../vmm/linux-kvm.ts'
@@ -68,8 +69,8 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
   })
 }
 
-/** The disk runs on a worker's thread. `isEmulated`: the KVM is one that a stock kernel does not get far on. */
-export async function bootOnKvm(orders: BootOrders, isEmulated: boolean): Promise<number> {
+/** The disk runs on a worker's thread. A KVM that is not usable is one that a stock kernel does not get far on. */
+export async function bootOnKvm(orders: BootOrders, { isUsable }: KvmVerdict): Promise<number> {
   const { file, own, readOnly, throttle, append, vcpus, memoryBytes = KVM_MEMORY } = orders
   const assets = await kvmImages(own)
   const memory = KvmMachine.memory(memoryBytes)
@@ -80,7 +81,7 @@ export async function bootOnKvm(orders: BootOrders, isEmulated: boolean): Promis
       assets,
       memory,
       disk,
-      isEmulated,
+      isEmulated: !isUsable,
       ...guestOptions(own),
       ...(vcpus !== undefined && { vcpus }),
       ...(append !== undefined && { append }),
@@ -90,6 +91,11 @@ export async function bootOnKvm(orders: BootOrders, isEmulated: boolean): Promis
       await disk.close()
       if (!readOnly) flush(file) // as in v86
     })
+  } catch (error) {
+    if (!isUsable && error instanceof Error) {
+      error.message += '\nThis KVM was found unable to run a stock kernel (the warning above); use --accel v86'
+    }
+    throw error
   } finally {
     await worker.close()
   }

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { FileBackend } from '../backend/file.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import { setupHeader } from '../vmm/boot-params.ts'
-import { isBzImage } from '../vmm/kernel-image.ts'
+import { bzImageBytes, isBzImage } from '../vmm/kernel-image.ts'
 import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
 import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, say } from './boot-run.ts'
 import { count, parse, UsageError } from './options.ts'
@@ -95,14 +95,14 @@ export async function boot(args: string[]): Promise<number> {
   try {
     const choice = await chooseAccel(wanted, orders)
     if (choice.accel === 'v86') {
-      checkForV86(orders)
+      checkForV86(orders, wanted === 'auto' ? `; ${choice.why}` : '')
       say(choice.why)
       return await bootInV86(orders, backend)
     }
     checkForKvm(orders)
     say(choice.why)
     backend.close() // the disk worker opens it again, on its own thread
-    return await bootOnKvm(orders, !choice.verdict.isUsable)
+    return await bootOnKvm(orders, choice.verdict)
   } finally {
     backend.close()
   }
@@ -134,11 +134,12 @@ function is64Bit(kernel: Uint8Array): boolean {
   }
 }
 
-function checkForV86({ memoryBytes = 0, vcpus }: BootOrders): void {
+/** `why`: the reason for v86, where the user has not chosen it. */
+function checkForV86({ memoryBytes = 0, vcpus }: BootOrders, why: string): void {
   if (memoryBytes > 1024 * MIB) {
-    throw new UsageError(`--memory must be from 64 to 1024 (MiB) in v86, not ${memoryBytes / MIB}`)
+    throw new UsageError(`--memory must be from 64 to 1024 (MiB) in v86, not ${memoryBytes / MIB}${why}`)
   }
-  if (vcpus !== undefined && vcpus > 1) throw new UsageError(`--cpus ${vcpus}: v86 has one processor`)
+  if (vcpus !== undefined && vcpus > 1) throw new UsageError(`--cpus ${vcpus}: v86 has one processor${why}`)
 }
 
 function checkForKvm({ own, memoryBytes = 128 * MIB }: BootOrders): void {
@@ -167,17 +168,22 @@ function throttleOf(values: Values): ThrottleOptions {
 
 /** The range of both machines; which it is to be is not known yet. */
 function memoryOf(text: string | undefined): number | undefined {
-  const mib = count('memory', text)
-  if (mib !== undefined && (mib < 64 || mib > 3968)) {
-    throw new UsageError(`--memory must be from 64 to 1024 (MiB), with KVM from 128 to 3968, not ${mib}`)
-  }
-  return mib === undefined ? undefined : Number(mib) * MIB
+  const mib = wholeNumber(text)
+  if (mib === undefined) return undefined
+  if (mib >= 64 && mib <= 3968) return mib * MIB
+  throw new UsageError(`--memory must be from 64 to 1024 (MiB), with KVM from 128 to 3968, not '${text}'`)
 }
 
 function cpusOf(text: string | undefined): number | undefined {
-  const cpus = count('cpus', text)
-  if (cpus !== undefined && cpus > 64) throw new UsageError(`--cpus must be from 1 to 64, not ${cpus}`)
-  return cpus === undefined ? undefined : Number(cpus)
+  const cpus = wholeNumber(text)
+  if (cpus === undefined || (cpus >= 1 && cpus <= 64)) return cpus
+  throw new UsageError(`--cpus must be from 1 to 64, not '${text}'`)
+}
+
+/** NaN, which is in no range, for what is no whole number. */
+function wholeNumber(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  return /^[0-9]+$/.test(text) ? Number(text) : Number.NaN
 }
 
 /** Reads what the user brings, before the disk is touched. */
@@ -189,6 +195,12 @@ async function ownFiles(values: Values): Promise<OwnFiles> {
   }
   if (files.kernel && !isBzImage(files.kernel)) {
     throw new UsageError(`--kernel ${values.kernel}: not a bzImage; give a kernel as in /boot/vmlinuz-*`)
+  }
+  if (files.kernel && bzImageBytes(files.kernel) > files.kernel.length) {
+    const { length } = files.kernel
+    throw new UsageError(
+      `--kernel ${values.kernel}: the file is cut off: ${length} of ${bzImageBytes(files.kernel)} bytes or more`,
+    )
   }
   if (values.script !== undefined) files.script = new TextDecoder().decode(await read('script', values.script))
   return files

@@ -9,6 +9,7 @@ import { MachineError } from '../vmm/kvm-machine.ts'
 import { LinuxGuestError } from '../vmm/linux-guest.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
 import { boot } from './boot.ts'
+import { conformance } from './conformance.ts'
 import { UsageError } from './options.ts'
 import { start } from './start.ts'
 
@@ -16,14 +17,15 @@ const HELP = `vblk: a virtio-blk device whose every guest-visible decision is ma
 
 Usage: vblk COMMAND [OPTIONS]
 
-  boot    boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
-  start   a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
+  boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
+  conformance   check the device against the rules of the virtio standard
+  start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
 
   vblk COMMAND --help   the options of a command
   vblk --version        the version
 `
 
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, start }
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, conformance, start }
 
 export async function main(args: string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

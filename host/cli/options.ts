@@ -18,7 +18,10 @@ export function parse<T extends Options>(command: string, args: string[], option
     const { values } = parseArgs({ args, options, strict: true, allowPositionals: false })
     return values
   } catch (error) {
-    const reason = error instanceof Error ? (error.message.split(/\.\s/)[0] as string) : String(error)
+    const message = error instanceof Error ? error.message : String(error)
+    const ambiguous = /^Option '(--[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1]
+    if (ambiguous !== undefined) throw new UsageError(`${ambiguous}: its value may not begin with a minus sign`)
+    const reason = message.split(/\.\s/)[0] as string
     throw new UsageError(`${reason.replace(/\n.*/s, '').replace(/\.$/, '')}; vblk ${command} --help lists the options`)
   }
 }
@@ -27,7 +30,9 @@ export function parse<T extends Options>(command: string, args: string[], option
 export function count(name: string, text: string | undefined): number | bigint | undefined {
   if (text === undefined) return undefined
   if (!/^[0-9]{1,19}$/.test(text) || BigInt(text) === 0n) {
-    throw new UsageError(`--${name} must be a whole number from 1 to 2^63, not '${text}'`)
+    throw new UsageError(
+      `--${name} must be a whole number from 1 to 2^63, without unit, not '${text}'; leave it out for none`,
+    )
   }
   const value = BigInt(text)
   return value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value

@@ -82,11 +82,8 @@ class Runner {
     const check = part.checks.find(({ id }) => id === row.id)
     const feature = featureOf(row)
     const kind = check?.needs.kind ?? (feature === 'RO' ? 'readOnly' : 'usual')
-    if (
-      feature !== undefined &&
-      !check?.needs.always &&
-      !(await this.#offered(kind))?.has(FEATURES[feature] ?? Number.NaN)
-    ) {
+    const offered = (await this.#offered(kind)) ?? (await this.#offered('usual'))
+    if (feature !== undefined && !check?.needs.always && !offered?.has(FEATURES[feature] ?? Number.NaN)) {
       return { outcome: 'not offered', tried: `the device does not offer ${feature}`, seen: '' }
     }
     if (check !== undefined) return { tried: check.tried, ...(await this.#run(check, kind)) }

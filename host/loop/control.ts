@@ -12,14 +12,19 @@ export const CONTROL_BYTES = 256
 // Words of the block (i32 each)
 const LOCK = 0 // 0 free, 1 taken, 2 taken and somebody waits
 const CLOSED = 1 // the disk is gone: its descriptors have been closed
+const TURNS = 2 // goes up each time the lock is taken
 const HOLD = 16 // holders
 const MISSED = 17 // the worker turned away from a held disk: it wants to be woken
 const RESETS = 18 // resets done by other threads than the worker
 const RETRY = 19 // the limits have changed: ask stalled heads again
 const RESET_PENDING = 20 // a reset waits for the worker to leave the disk
 const WORKER = 21 // NO_WORKER, SERVED or EXPECTED
-const BUSY = 32 // the worker is in the disk
+const BUSY = 32 // the worker is in the disk: OUT, IN or OVERSTAYED
 const FAILURES = 48 // counts, one word per kind
+
+const OUT = 0
+const IN = 1
+const OVERSTAYED = 2 // in, and somebody has waited for it in vain
 
 const NO_WORKER = 0 // and none will come
 const SERVED = 1
@@ -32,9 +37,13 @@ export type Failures = Record<FailureKind, number>
 
 /** No thread keeps the lock longer than a reset waits; one that does has died with it. */
 const LOCK_TIMEOUT_MS = 10_000
+/** Time for one who waits for the lock to take it, before the thread that gave it back can come again. */
+const HAND_OVER_MS = 1
 
 export class DiskControl {
   readonly #words: Int32Array
+  /** this thread has waited for the worker with the lock in its hand */
+  #hasKept = false
 
   /** `ptr`: offset of the block in `memory`, a multiple of 64; zeroed before first use. */
   constructor(memory: WebAssembly.Memory, ptr: number) {
@@ -44,18 +53,34 @@ export class DiskControl {
   // The device lock ----------------------------------------------------------------------------------------
 
   lock(): void {
+    if (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0) this.#waitForLock()
+    Atomics.add(this.#words, TURNS, 1)
+  }
+
+  #waitForLock(): void {
     const words = this.#words
-    if (Atomics.compareExchange(words, LOCK, 0, 1) === 0) return
-    const deadline = performance.now() + LOCK_TIMEOUT_MS
+    let turns = Atomics.load(words, TURNS)
+    let deadline = performance.now() + LOCK_TIMEOUT_MS
     while (Atomics.exchange(words, LOCK, 2) !== 0) {
-      const left = deadline - performance.now()
-      if (left <= 0) throw new Error('virtio-blk: the device lock is not given back; a vCPU thread died with it')
-      Atomics.wait(words, LOCK, 2, left)
+      if (performance.now() >= deadline) {
+        // Others have had it meanwhile: it was not our turn, that is all.
+        const now = Atomics.load(words, TURNS)
+        if (now === turns) throw new Error('virtio-blk: the device lock is not given back; a vCPU thread died with it')
+        turns = now
+        deadline = performance.now() + LOCK_TIMEOUT_MS
+      }
+      Atomics.wait(words, LOCK, 2, deadline - performance.now())
     }
   }
 
   unlock(): void {
-    if (Atomics.exchange(this.#words, LOCK, 0) === 2) Atomics.notify(this.#words, LOCK, 1)
+    const words = this.#words
+    const hasKept = this.#hasKept
+    this.#hasKept = false
+    if (Atomics.exchange(words, LOCK, 0) !== 2) return
+    Atomics.notify(words, LOCK, 1)
+    // A guest that makes this thread wait for the worker again and again would keep all others out.
+    if (hasKept) Atomics.wait(words, LOCK, 0, HAND_OVER_MS)
   }
 
   // The worker's side --------------------------------------------------------------------------------------
@@ -64,7 +89,7 @@ export class DiskControl {
   enter(): boolean {
     const words = this.#words
     for (;;) {
-      Atomics.store(words, BUSY, 1)
+      Atomics.store(words, BUSY, IN)
       if (Atomics.load(words, HOLD) === 0) return true
       Atomics.store(words, MISSED, 1)
       this.leave()
@@ -74,7 +99,7 @@ export class DiskControl {
   }
 
   leave(): void {
-    Atomics.store(this.#words, BUSY, 0)
+    Atomics.store(this.#words, BUSY, OUT)
     if (Atomics.load(this.#words, HOLD) !== 0) Atomics.notify(this.#words, BUSY)
   }
 
@@ -97,18 +122,28 @@ export class DiskControl {
   }
 
   get isBusy(): boolean {
-    return Atomics.load(this.#words, BUSY) !== 0
+    return Atomics.load(this.#words, BUSY) !== OUT
   }
 
-  /** Blocks until the worker has left the held disk, at most `timeoutMs`. False: it has not. */
+  /**
+   * Blocks until the worker has left the held disk, at most `timeoutMs`. False: it has not. Who comes after one that
+   * has waited in vain does not wait as long again.
+   */
   waitQuiet(timeoutMs: number): boolean {
+    const words = this.#words
     const deadline = performance.now() + timeoutMs
-    while (this.isBusy) {
+    for (;;) {
+      const busy = Atomics.load(words, BUSY)
+      if (busy === OUT) return true
+      if (busy === OVERSTAYED) return false
       const left = deadline - performance.now()
-      if (left <= 0) return false
-      Atomics.wait(this.#words, BUSY, 1, left)
+      if (left <= 0) {
+        Atomics.compareExchange(words, BUSY, IN, OVERSTAYED)
+        return false
+      }
+      this.#hasKept = true
+      Atomics.wait(words, BUSY, IN, left)
     }
-    return true
   }
 
   /** As waitQuiet, without blocking the thread and without end; until nobody holds the disk, if that comes first. */
@@ -117,8 +152,10 @@ export class DiskControl {
     // A process does not stay for a waitAsync alone, and the worker's thread does not keep it either.
     const stay = setInterval(() => {}, 1000)
     try {
-      while (this.isBusy && this.isHeld) {
-        const waiting = Atomics.waitAsync(this.#words, BUSY, 1)
+      while (this.isHeld) {
+        const busy = Atomics.load(this.#words, BUSY)
+        if (busy === OUT) break
+        const waiting = Atomics.waitAsync(this.#words, BUSY, busy)
         if (waiting.async) await waiting.value
       }
     } finally {
@@ -129,7 +166,7 @@ export class DiskControl {
   /** The worker has died: it is in no disk any more. True for the first to say so; another worker is expected. */
   abandon(): boolean {
     const isFirst = Atomics.compareExchange(this.#words, WORKER, SERVED, EXPECTED) === SERVED
-    Atomics.store(this.#words, BUSY, 0)
+    Atomics.store(this.#words, BUSY, OUT)
     Atomics.notify(this.#words, BUSY)
     return isFirst
   }

@@ -87,8 +87,8 @@ async function open(id: number, source: BackendSource): Promise<BlockBackend> {
     const { file, ...options } = source
     return FileBackend.open(file, { ...options, onWarning: (failure) => post({ id, failure }) })
   }
-  const module = (await import(String(source.module))) as { default?: (options: unknown) => unknown }
-  const backend = await module.default?.(source.options)
+  const module = (await import(String(source.module))) as { default?: unknown }
+  const backend = typeof module.default === 'function' ? await module.default(source.options) : undefined
   if (!isBackend(backend)) {
     throw new TypeError(`${source.module}: its default export must be a function that returns a BlockBackend`)
   }

@@ -238,6 +238,8 @@ function source(options: WorkerDiskOptions): BackendSource {
     throw new TypeError('DiskWorker: backend must be { file: PATH } or { module: URL, options }')
   }
   if ('module' in backend) return { ...backend, module: String(backend.module) }
+  if (typeof backend.file !== 'string')
+    throw new TypeError(`DiskWorker: backend.file must be a path, not ${backend.file}`)
   return { readOnly: options.readOnly ?? false, ...backend }
 }
 

@@ -159,8 +159,11 @@ export class DiskTransport {
       const isPending = this.control.isResetPending
       if (this.control.isClosed || !(isPending || isDue())) return
       this.control.setResetPending(false)
-      this.#write(VIRTIO_MMIO_STATUS, 4, 0)
-      if (isPending) this.#release()
+      try {
+        this.#write(VIRTIO_MMIO_STATUS, 4, 0)
+      } finally {
+        if (isPending) this.#release()
+      }
     } catch (error) {
       this.#trapped(error)
     } finally {
@@ -217,9 +220,8 @@ export class DiskTransport {
       if (control.isClosed) return
       control.count('workerDeaths')
       const status = readWindow(this.#engine, this.#state, VIRTIO_MMIO_STATUS, 4)
-      const effects = this.#engine.fail(this.#state, abi.FAIL_WORKER)
+      this.#failed(abi.FAIL_WORKER)
       if (status === 0) this.#write(VIRTIO_MMIO_STATUS, 4, 0)
-      else if (status & VIRTIO_CONFIG_S_DRIVER_OK && effects & abi.EFFECT_INTERRUPT) this.interrupt()
     } finally {
       control.unlock()
     }

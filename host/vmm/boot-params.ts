@@ -3,6 +3,7 @@
 // comments are those of Documentation/arch/x86/boot.rst; offsets of the zero page are from zero-page.rst. Portable:
 // bytes in, bytes out. Where a kernel lands in RAM is decided here; who copies it there is kvm-machine.ts.
 
+import { bzImageBytes } from './kernel-image.ts'
 import { COMMAND_LINE_ADDRESS, CONVENTIONAL_END, FOUR_GIB, HIGH_RAM, HOLE } from './pc-layout.ts'
 
 /** A kernel or initramfs that cannot be booted. The message says why and, where there is one, the remedy. */
@@ -99,7 +100,13 @@ export function setupHeader(bzImage: Uint8Array): SetupHeader {
   }
   // "setup_sects": 0 means 4, and the boot sector comes before them.
   const setupBytes = ((bzImage[SETUP_SECTS] || 4) + 1) * SECTOR
-  if (setupBytes >= bzImage.length) throw new BootImageError('the kernel image is cut off: it ends in its set-up part')
+  // "syssize": how much comes after them.
+  const bytes = bzImageBytes(bzImage)
+  if (bytes > bzImage.length) {
+    throw new BootImageError(
+      `the kernel image is cut off: it has ${bzImage.length} bytes, by its header ${bytes} or more`,
+    )
+  }
   // "pref_address", "kernel_alignment", "relocatable_kernel": a relocatable kernel may be put on any multiple of the
   // alignment, but moves itself up if that is below pref_address; any other must be at pref_address. So it always is.
   const prefAddress = Number(view.getBigUint64(PREF_ADDRESS, true))

@@ -14,13 +14,17 @@ export interface KernelImage {
 }
 
 const SETUP_SECTS = 0x1f1
+const SYSSIZE = 0x1f4
 const BOOT_FLAG = 0x1fe
 const HEADER_MAGIC = 0x202
+const VERSION = 0x206
 const CODE32_START = 0x214
 const PAYLOAD_OFFSET = 0x248
 const PAYLOAD_LENGTH = 0x24c
 
+const VERSION_2_04 = 0x0204
 const SECTOR = 512
+const PARAGRAPH = 16
 const PROTECTED_MODE_START = 0x100000
 
 /** The compressed kernel in a bzImage, without the 4 bytes of its size that the build appends. */
@@ -69,6 +73,16 @@ export function isBzImage(file: Uint8Array): boolean {
   return (
     file.length > 0x260 && view.getUint16(BOOT_FLAG, true) === 0xaa55 && view.getUint32(HEADER_MAGIC) === 0x48647253
   )
+}
+
+/**
+ * How long the file of a bzImage is at least: set-up part and protected-mode part ("syssize", in paragraphs of 16
+ * bytes of which the last may be cut short). A shorter one was cut off on its way here.
+ */
+export function bzImageBytes(bzImage: Uint8Array): number {
+  const view = checked(bzImage)
+  const paragraphs = view.getUint16(VERSION, true) < VERSION_2_04 ? 1 : view.getUint32(SYSSIZE, true)
+  return setupBytes(bzImage) + Math.max(paragraphs - 1, 0) * PARAGRAPH + 1
 }
 
 function checked(bzImage: Uint8Array): DataView {

@@ -3,6 +3,7 @@
 // images come from debian.ts; memory and disk are the caller's, made before.
 
 import type { GuestMemory } from '../device/guest-memory.ts'
+import { BootImageError, setupHeader } from './boot-params.ts'
 import { concatArchives } from './initramfs.ts'
 import { unpackedKernel } from './kernel-image.ts'
 import { KvmMachine } from './kvm-machine.ts'
@@ -35,9 +36,10 @@ const KERNEL_OPTIONS: readonly string[] = [
 const EMULATED_OPTIONS: readonly string[] = ['earlycon=uart8250,io,0x3f8', 'nokaslr', 'mitigations=off']
 
 /** Makes the machine and switches it on. Throws what KvmMachine.create throws. */
-export function startLinuxOnKvm(options: KvmLinuxOptions): Promise<LinuxGuest> {
+export async function startLinuxOnKvm(options: KvmLinuxOptions): Promise<LinuxGuest> {
   const { assets, memory, disk, vcpus, append, isEmulated = false } = options
-  const vmlinux = isEmulated ? (assets.vmlinux ?? unpackedKernel(assets.bzImage)) : undefined
+  setupHeader(assets.bzImage) // throws for what no unpacking helps
+  const vmlinux = isEmulated ? (assets.vmlinux ?? unpacked(assets.bzImage)) : undefined
   return LinuxGuest.start(options, (archive, onSerial) =>
     KvmMachine.create({
       memory,
@@ -51,4 +53,13 @@ export function startLinuxOnKvm(options: KvmLinuxOptions): Promise<LinuxGuest> {
       onSerial,
     }),
   )
+}
+
+function unpacked(bzImage: Uint8Array): Uint8Array | undefined {
+  try {
+    return unpackedKernel(bzImage)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new BootImageError(`the kernel image is damaged: ${error.message}`)
+  }
 }

@@ -74,7 +74,7 @@ test('command: none -> the help on standard error, status 2', () => {
 })
 
 test('command: unknown -> named, with those there are', () => {
-  assertRefused(vblk(['bot']), "'bot'", 'boot, start')
+  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, start')
   assertRefused(vblk(['constructor']), "'constructor'")
 })
 
@@ -139,6 +139,10 @@ test('memory, cpus: out of range -> refused with the range', ({ image }) => {
   assertRefused(vblk(['boot', '--disk', image, '--memory', '5000']), '--memory', '64 to 1024', '128 to 3968')
   assertRefused(vblk(['boot', '--disk', image, '--memory', '1025', '--accel', 'v86']), '--memory', '64 to 1024')
   assertRefused(vblk(['boot', '--disk', image, '--cpus', '65']), '--cpus', '1 to 64')
+  for (const wrong of ['0', 'x', '1.5', '']) {
+    assertRefused(vblk(['boot', '--disk', image, '--cpus', wrong]), '--cpus', '1 to 64', `'${wrong}'`)
+    assertRefused(vblk(['boot', '--disk', image, '--memory', wrong]), '--memory', '64 to 1024', `'${wrong}'`)
+  }
   assertRefused(vblk(['boot', '--disk', image, '--cpus', '2', '--accel', 'v86']), '--cpus 2', 'one processor')
 })
 
@@ -177,6 +181,19 @@ test('kernel: not a kernel -> refused', ({ folder, image }) => {
   const kernel = join(folder, 'kernel')
   writeFileSync(kernel, 'no kernel '.repeat(1000))
   assertRefused(vblk(['boot', '--disk', image, '--kernel', kernel]), '--kernel', 'not a bzImage')
+})
+
+test('kernel: half of a file -> refused, whatever machine', ({ folder, image }) => {
+  const kernel = join(folder, 'kernel')
+  const half = Buffer.alloc(4096)
+  half.set([0x55, 0xaa], 0x1fe)
+  half.write('HdrS', 0x202)
+  half.set([0x0f, 0x02], 0x206)
+  half.writeUInt32LE(4096, 0x1f4) // 64 KiB, in paragraphs
+  writeFileSync(kernel, half)
+  for (const accel of ['auto', 'kvm', 'v86']) {
+    assertRefused(vblk(['boot', '--disk', image, '--accel', accel, '--kernel', kernel]), '--kernel', 'cut off', '4096')
+  }
 })
 
 test('kernel: no apt-get and nothing cached -> one line with the remedy, image unlocked', ({ folder, image }) => {

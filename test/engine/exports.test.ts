@@ -117,6 +117,22 @@ for (const flavour of flavours) {
     assert.is(interrupts, 1)
     assert.is(engineTraps, 2)
   })
+
+  test(`device rule 7: a worker that dies -> seen by the driver, who is interrupted once it is up [${flavour.name}]`, async () => {
+    const { engine, state } = await rig(flavour, 1, 16, 14, 1)
+    const word = (offset: number): number => engine.mmioRead(state.ptr, offset, 4) >>> 0
+    assert.is(engine.fail(state.ptr, 2), 0)
+    assert.equal([word(0x70), word(0x60), state.readCounters().interrupts], [0x40, 0, 0])
+    engine.mmioWrite(state.ptr, 0x70, 4, 0)
+    const write = (offset: number, value: number): unknown => engine.mmioWrite(state.ptr, offset, 4, value)
+    for (const status of [1, 3]) write(0x70, status)
+    write(0x24, 1)
+    write(0x20, 1)
+    for (const status of [0x0b, 0x0f]) write(0x70, status)
+    assert.is(engine.fail(state.ptr, 2), 8)
+    assert.is(engine.fail(state.ptr, 2), 0)
+    assert.equal([word(0x70), word(0x60), state.readCounters().interrupts], [0x4f, 2, 1])
+  })
 }
 
 test.run()

@@ -2,6 +2,7 @@
 // of, a lock that one vCPU keeps from all others, and a listener that throws in the middle of a reset (device rules 6,
 // 7, 25, 29).
 
+import { Worker } from 'node:worker_threads'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { MemoryBackend } from '../../host/backend/memory.ts'
@@ -10,15 +11,16 @@ import { setUp as setUpDevice } from '../../host/device/set-up.ts'
 import { Raw } from '../../host/driver/raw.ts'
 import { CONTROL_BYTES } from '../../host/loop/control.ts'
 import { monotonicNanos, ServedDisk } from '../../host/loop/served-disk.ts'
-import { DiskTransport } from '../../host/loop/transport.ts'
+import { type DiskHandle, DiskTransport } from '../../host/loop/transport.ts'
 import { Epoll } from '../../host/sys/epoll.ts'
 import { EventFd } from '../../host/sys/eventfd.ts'
 import { TimerFd } from '../../host/sys/timerfd.ts'
 import { diskBytes } from '../support/device.ts'
+import type { HammerData } from '../support/hammer.module.ts'
 import { interleaved } from '../support/interleave.ts'
 import { LateBackend } from '../support/late-backend.ts'
 import { settle as resolved, sleep } from '../support/within.ts'
-import { onWorker, servesOnWorker, until } from '../support/worker.ts'
+import { builtModule, onWorker, servesOnWorker, soon, until } from '../support/worker.ts'
 
 const test = suite('loop review')
 
@@ -124,6 +126,96 @@ test('device rule 6: worker: a new driver comes up while an overdue reset comple
   await close()
 })
 
+test('device rule 7: worker: a listener throws in the middle of a reset -> the next reset brings the device back', async () => {
+  const { control, disk, handle, raw, settle, close } = await lateDisk()
+  let calls = 0
+  const broken = DiskTransport.open({ ...handle, timerFd: 2 ** 30 }, () => {
+    if (++calls === 1) throw new Error('the log is full')
+  })
+  raw.negotiate()
+  broken.mmioWrite(0x70, 4, 0)
+  assert.ok(calls > 0)
+  assert.not(control.isHeld, 'nobody holds the disk any more')
+  const { queue, status } = raw.negotiate()
+  assert.is(status, 0x0f)
+  const request = queue.run({ type: 8, dataIn: 20 })
+  settle()
+  assert.is(request.status(), 0)
+  assert.not(disk.turn())
+  await close()
+})
+
+/** Runs `body` while threads do what hammer.module.ts does. Returns how often they did it. */
+async function hammered(threads: readonly Omit<HammerData, 'stop'>[], body: () => Promise<void>): Promise<number[]> {
+  const stop = new Int32Array(new SharedArrayBuffer(4))
+  const workers = threads.map((data) => new Worker(builtModule('hammer'), { workerData: { ...data, stop } }))
+  const said = (worker: Worker): Promise<number> =>
+    new Promise((resolve, reject) => {
+      worker.once('message', resolve)
+      worker.once('error', reject)
+    })
+  let ends: Promise<number>[] = []
+  try {
+    await soon('the hammers', Promise.all(workers.map(said)))
+    ends = workers.map(said)
+    await body()
+  } finally {
+    Atomics.store(stop, 0, 1)
+  }
+  return soon('the end of the hammers', Promise.all(ends))
+}
+
+const twoOn = (handle: DiskHandle): Omit<HammerData, 'stop'>[] => [
+  { handle, value: 0xff },
+  { handle, value: 0xff },
+]
+
+onWorker(
+  test,
+  'device rule 6: worker: two vCPUs write Status without end, a request is stuck -> no other thread waits for long',
+  {},
+  async (f) => {
+    f.script.shut()
+    const { queue } = f.raw.negotiate()
+    queue.run(read)
+    await until('the request is in the back end', () => f.script.inside === 1)
+    await hammered(twoOn(f.disk.handle), async () => {
+      for (let i = 0; i < 5; i++) {
+        const start = performance.now()
+        f.disk.mmioRead(0, 4)
+        const ms = performance.now() - start
+        assert.ok(ms < 3500, `register read ${i} took ${ms} ms`)
+        await sleep(10)
+      }
+    })
+    f.script.open()
+    await until('served', () => queue.usedIdx === 1)
+  },
+)
+
+onWorker(
+  test,
+  'device rule 6: worker: two vCPUs write Status without end, requests of 300 ms -> no other thread waits for long',
+  {},
+  async (f) => {
+    f.script.slowMs = 300
+    const { queue } = f.raw.negotiate()
+    const requests = Array.from({ length: 5 }, () => queue.request(read))
+    queue.submit(...requests.map(({ head }) => head))
+    await until('the first request is in the back end', () => f.script.count('read') === 1)
+    let longest = 0
+    await hammered(twoOn(f.disk.handle), async () => {
+      while (queue.usedIdx < 5) {
+        const start = performance.now()
+        f.disk.mmioRead(0, 4)
+        longest = Math.max(longest, performance.now() - start)
+        await sleep(1)
+      }
+    })
+    assert.ok(longest < 2000, `a register read took ${longest} ms`)
+  },
+)
+
 onWorker(
   test,
   'device rule 6: worker: a late back end is not back 1 s after a reset -> Status shows it, without a kick',
@@ -143,5 +235,88 @@ onWorker(
     await servesOnWorker(f)
   },
 )
+
+for (const late of [false, true]) {
+  onWorker(
+    test,
+    `device rule 28: worker: three vCPUs do anything at once, back end ${late ? 'late' : 'at once'} -> nothing but RAM changes, and a reset heals`,
+    { late },
+    async (f) => {
+      const other = await f.attach()
+      const region = f.memory.regions[0]
+      assert.ok(region)
+      const ram = { ptr: region.ptr, bytes: region.bytes }
+      const before = Buffer.from(new Uint8Array(f.memory.memory.buffer, 0, region.ptr))
+      const behind = (): Buffer => Buffer.from(new Uint8Array(f.memory.memory.buffer, region.ptr + region.bytes, 65536))
+      const after = behind()
+      const { handle } = f.disk
+      const rounds = await hammered(
+        [11, 222, 3333].map((seed) => ({ handle, seed, ram })),
+        async () => {
+          for (let i = 0; i < 3; i++) {
+            await sleep(500)
+            await servesOnWorker(other, 'a disk beside it')
+            await f.disk.pause()
+            if (i === 1) f.disk.setCapacity(32 << 10)
+            f.disk.resume()
+            await f.disk.setThrottle(i === 1 ? { iops: 5000 } : undefined)
+          }
+        },
+      )
+      assert.ok(
+        rounds.every((count) => count > 200),
+        rounds.join(),
+      )
+      assert.ok(before.equals(Buffer.from(new Uint8Array(f.memory.memory.buffer, 0, region.ptr))), 'below RAM')
+      assert.ok(after.equals(behind()), 'above RAM')
+      const { counters } = f.disk
+      assert.equal([counters.engineTraps, f.disk.failures.workerDeaths], [0, 0])
+      assert.ok(counters.resets > 50 && counters.readsCompleted > 10, JSON.stringify(counters))
+      await until('the last reset', () => {
+        f.raw.reg.status = 0
+        return f.raw.reg.status === 0
+      })
+      assert.is(f.disk.counters.currentlyThrottled, 0)
+      await servesOnWorker(f)
+      assert.not(
+        f.failures.some((line) => /trapped|died|lock/.test(line)),
+        f.failures.slice(0, 3).join('\n'),
+      )
+    },
+  )
+}
+
+for (const late of [false, true]) {
+  onWorker(
+    test,
+    `device rule 7: worker: three vCPUs do anything at once, back end ${late ? 'late' : 'at once'}, the worker dies and dies -> a reset heals`,
+    { late },
+    async (f) => {
+      const { bytes, ptr } = f.memory.regions[0] as { bytes: number; ptr: number }
+      const { handle } = f.disk
+      await hammered(
+        [44, 555, 6666].map((seed) => ({ handle, seed, ram: { ptr, bytes } })),
+        async () => {
+          for (let death = 1; death <= 5; death++) {
+            f.script.mode = late && death % 2 === 0 ? 'exitLater' : 'exit'
+            await until('a death', () => f.disk.failures.workerDeaths >= death)
+            f.script.mode = 'work'
+            const served = f.counter('readsCompleted')
+            await until('service', () => f.counter('readsCompleted') > served + 3)
+          }
+        },
+      )
+      await until('the last reset', () => {
+        f.raw.reg.status = 0
+        return f.raw.reg.status === 0
+      })
+      await servesOnWorker(f)
+      assert.not(
+        f.failures.some((line) => /trapped|lock/.test(line)),
+        f.failures.slice(0, 3).join('\n'),
+      )
+    },
+  )
+}
 
 test.run()

@@ -52,7 +52,6 @@ test('MADT: two vCPUs -> exactly these bytes', () => {
     '00080000' + '01000000', // processor 0, APIC 0, enabled
     '00080101' + '01000000', // processor 1, APIC 1, enabled
     '010c0200' + '0000c0fe' + '00000000', // IOAPIC 2 at 0xfec00000, from interrupt 0
-    '020a0000' + '02000000' + '0000', // ISA 0 is interrupt 2
     '020a0009' + '09000000' + '0d00', // ISA 9 is interrupt 9, high, level
     '0406ff' + '0000' + '01', // NMI at LINT1 of all
   ].join('')

@@ -24,6 +24,7 @@ function bzImage(change: (view: DataView) => void = () => {}): Uint8Array {
   const image = new Uint8Array(1024 + 4096).fill(0x90, 1024)
   const view = new DataView(image.buffer)
   view.setUint8(0x1f1, 1) // setup_sects
+  view.setUint32(0x1f4, 4096 / 16, true) // syssize
   view.setUint16(0x1fe, 0xaa55, true)
   view.setUint16(0x200, 0x6aeb, true) // jump over 0x6a bytes: the header ends at 0x26c
   view.setUint32(0x202, 0x48647253) // HdrS
@@ -65,6 +66,7 @@ test('header: what cannot be booted -> refused with the reason', () => {
     [(view) => view.setUint8(0x211, 0), /zImage/],
     [(view) => view.setUint16(0x236, 0x7e, true), /XLF_KERNEL_64.*x86-64/],
     [(view) => view.setUint8(0x1f1, 64), /cut off/],
+    [(view) => view.setUint32(0x1f4, 4096 / 16 + 1, true), /cut off.*5120 bytes, by its header 5121/],
     [(view) => view.setBigUint64(0x258, 0x1001000n, true), /0x1001000.*alignment/],
     [(view) => view.setUint32(0x230, 0, true), /alignment/],
     [(view) => view.setBigUint64(0x258, 0n, true), /0x0/],
@@ -90,7 +92,11 @@ test('header: not relocatable -> its address alone counts; setup_sects 0 -> 4', 
     }),
   )
   assert.is(prefAddress, 0x1001000)
-  assert.is(setupHeader(bzImage((view) => view.setUint8(0x1f1, 0))).loaded.length, 5120 - 5 * 512)
+  const five = bzImage((view) => {
+    view.setUint8(0x1f1, 0)
+    view.setUint32(0x1f4, (5120 - 5 * 512) / 16, true)
+  })
+  assert.is(setupHeader(five).loaded.length, 5120 - 5 * 512)
 })
 
 test("header: init_size below the file's size -> the file's size", () => {

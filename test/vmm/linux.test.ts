@@ -135,13 +135,15 @@ linux(
   },
 )
 
-linux("throttle: an IOPS limit -> kept within 10 % in the guest's own time", async () => {
+// How exact the limit is shows in virtual time (test/device/throttle-time.test.ts); here the load of the machine counts.
+linux('throttle: an IOPS limit -> requests wait, and none fails', async () => {
   const [start, end] = (await line('timed')).map(Number)
   assert.ok(start !== undefined && end !== undefined)
   const rate = TIMED_READS / (end - start)
   console.log(`\n  ${rate.toFixed(2)} requests a second, limit ${IOPS}`)
-  assert.ok(Math.abs(rate / IOPS - 1) < 0.1, `${rate.toFixed(1)} requests a second instead of ${IOPS}`)
-  assert.ok((await writable()).disk.counters.throttledCount > 0)
+  const { ioErrors, throttledCount, throttledNanos } = (await writable()).disk.counters
+  assert.ok(throttledCount > 0 && throttledNanos > 0)
+  assert.is(ioErrors, 0)
 })
 
 linux('image: made by the guest -> e2fsck finds nothing, debugfs reads the file back', async () => {

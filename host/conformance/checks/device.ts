@@ -2,11 +2,13 @@
 
 import type { Part } from '../check.ts'
 import { CONFIG } from './config.ts'
+import { FEATURES_MORE } from './features.ts'
 import { NOTIFY } from './notify.ts'
 import { INTERRUPTS, REGISTERS } from './registers.ts'
 import { OPERATION, REQUESTS } from './requests.ts'
 import { ORDER, RING } from './ring.ts'
 import { FEATURE, STATUS } from './status.ts'
+import { RANGES, WRITEBACKS } from './writeback.ts'
 
 export const DEVICE: Part = {
   checks: [
@@ -20,6 +22,9 @@ export const DEVICE: Part = {
     ...ORDER,
     ...REQUESTS,
     ...OPERATION,
+    ...FEATURES_MORE,
+    ...WRITEBACKS,
+    ...RANGES,
   ],
   notCheckable: {
     'desc.2': 'what the device reads leaves no trace in registers or memory; only a log of its loads can tell',

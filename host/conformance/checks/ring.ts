@@ -32,7 +32,7 @@ function assorted(t: Kit): RawRequestOptions[] {
   ]
 }
 
-/** The largest queue 0, full of two-descriptor reads, again and again until `count` are done: every answer is looked at. */
+/** The largest queue 0, full of two-descriptor reads, again and again until `count` are done; looks at each answer. */
 async function goRound(t: Kit, count: number): Promise<void> {
   t.reg.selectQueue(0)
   const size = Math.min(t.reg.queueSizeMax, 256)
@@ -72,17 +72,23 @@ export const RING: readonly Check[] = [
       for (let size = 2; size <= most; size *= 2) {
         t.arena.rewind()
         const used = t.arena.alloc(6 + 8 * size, 4)
-        t.arena.alloc(65536 + 4, 1)
+        const afterUsed = t.arena.alloc(65536, 1)
         const avail = t.arena.alloc(6 + 2 * size, 2)
-        t.arena.alloc(65536 + 16, 1)
+        const afterAvail = t.arena.alloc(65536, 1)
         const desc = t.arena.alloc(16 * size, 16)
+        t.mem.fill(afterUsed, 64, 0x99)
+        t.mem.fill(afterAvail, 64, 0x99)
         const { queue } = t.live({ keepArena: true, queues: [{ size, desc, avail, used }] })
+        // Where the slots of a larger ring would go on.
+        queue.usedEvent = 0x7777
         const mark = t.arena.mark()
         for (let i = 0; i < Math.min(size, 512) + 2; i++) {
           t.arena.rewind(mark)
           const read = await t.run(queue, compactRead(), `read ${i} on a queue of ${size}`)
           t.answered(read, { status: 0, usedLen: 513 }, `a read on a queue of ${size}`)
         }
+        t.same(`what follows a used ring of ${size}`, t.mem.bytes(afterUsed, 64), new Uint8Array(64).fill(0x99))
+        t.same(`what follows an available ring of ${size}`, t.mem.bytes(afterAvail, 64), new Uint8Array(64).fill(0x99))
       }
     },
   ),

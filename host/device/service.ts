@@ -271,11 +271,9 @@ export class QueueService {
       if (held) this.#dirty.add(queue)
       return
     }
-    this.#copied += bytes
     const result = this.#execute(request)
-    if (result === undefined) return
-    this.#copied -= bytes
-    this.#complete(queue, slot, result)
+    if (result === undefined) this.#copied += bytes
+    else this.#complete(queue, slot, result)
   }
 
   /** Tries what waited again, oldest first: from the first that still cannot start on, all queue up anew. */

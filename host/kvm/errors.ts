@@ -17,6 +17,12 @@ export class KvmError extends Error {
   }
 }
 
+/** An error of another thread: Node carries its name and code over, but not its class. */
+export function fromThread(error: Error & { code?: unknown }): Error {
+  if (error.name !== 'KvmError' || error instanceof KvmError) return error
+  return new KvmError(String(error.code), error.message.replace(/^KVM: /, ''))
+}
+
 const { EACCES, EBUSY, EEXIST, EINVAL, EMFILE, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, EPERM } = constants.errno
 
 export function openFailed(path: string, errno: number): KvmError {

@@ -1,12 +1,12 @@
 // The ACPI tables of KvmMachine: RSDP, XSDT, FADT, MADT and DSDT, laid out for the BIOS area below 1 MiB, where
 // Linux looks for the RSDP when its boot parameters do not say. Makes bytes; who puts them into guest RAM is
-// kvm-machine.ts. ACPI 6.4, section 5.2 (tables) and 4.8.3 (fixed registers). Portable.
+// linux-loader.ts. ACPI 6.4, section 5.2 (tables) and 4.8.3 (fixed registers). Portable.
 //
 // Full hardware ACPI with PM1a registers, not hardware-reduced. Linux, told that the hardware is reduced, switches
 // off the legacy interrupt controller and timer (acpi_reduced_hw_init): interrupts 0 to 15 then have no mapping, so a
 // serial port on IRQ 4 needs a node of its own, and the local APIC timer has nothing to be calibrated with. KVM's
-// in-kernel irqchip has all of it (PIC, IOAPIC, PIT), so the ordinary way costs two 16-bit registers (power.ts) and
-// is the one that Linux runs on every PC. No SMI command port means that ACPI is on from the start.
+// in-kernel irqchip has all of it (PIC, IOAPIC, PIT), so the ordinary way costs two 16-bit registers
+// (pc-devices.ts) and is the one that Linux runs on every PC. No SMI command port means that ACPI is on from the start.
 
 import { type AcpiVirtioMmio, virtioMmioScope } from './acpi.ts'
 import { checksum, integer, named, packageOf, systemTable, text, u16, u32 } from './aml.ts'

@@ -1,7 +1,7 @@
 // The Linux x86 boot protocol, 64-bit entry: reads the setup header of a bzImage, refuses what this machine cannot
 // boot with the reason, and makes struct boot_params (the "zero page") with the memory map. Section names in the
 // comments are those of Documentation/arch/x86/boot.rst; offsets of the zero page are from zero-page.rst. Portable:
-// bytes in, bytes out. Where a kernel lands in RAM is decided here; who copies it there is kvm-machine.ts.
+// bytes in, bytes out. Where a kernel lands in RAM is decided here; who copies it there is linux-loader.ts.
 
 import { bzImageBytes } from './kernel-image.ts'
 import { COMMAND_LINE_ADDRESS, CONVENTIONAL_END, FOUR_GIB, HIGH_RAM, HOLE } from './pc-layout.ts'

@@ -10,6 +10,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { GuestMemory } from '../device/guest-memory.ts'
+import { fromThread } from '../kvm/errors.ts'
 import { Kvm } from '../kvm/kvm.ts'
 import { Vcpu } from '../kvm/vcpu.ts'
 import type { Vm } from '../kvm/vm.ts'
@@ -219,7 +220,8 @@ export class KvmMachine {
           this.#take(message)
         }
       })
-      worker.once('error', (error) => {
+      worker.once('error', (thrown) => {
+        const error = fromThread(thrown)
         reject(error)
         void this.#finish(error)
       })

@@ -77,7 +77,7 @@ function offer(): void {
     words.setUint16(at + 14, first + i + 1, true)
   })
   words.setUint32(DATA, below(2), true)
-  words.setUint32(DATA + 8, below(8), true)
+  words.setBigUint64(DATA + 8, BigInt(below(8)), true)
   const idx = ramWords[(AVAIL >> 1) + 1] as number
   ramWords[(AVAIL >> 1) + 2 + (idx % SIZE)] = first
   ramWords[(AVAIL >> 1) + 1] = idx + 1

@@ -38,13 +38,14 @@ export interface ServiceOwner {
   readonly wake: () => void
   /** true while the device is to be left alone; then wake-ups must be repeated when that is over */
   readonly isHeld?: () => boolean
+  /** how long one serve() may go on starting requests; at least one is started */
+  readonly sliceNanos?: number
 }
 
-/**
- * Private copies held at a time by one device; a single larger request may exceed it. A guest can describe gigabytes
- * with a few megabytes of RAM, all descriptors pointing to the same place (past bug 10).
- */
+/** Bytes of private copies at a time; a larger request may exceed it. Guests can describe gigabytes (past bug 10). */
 const COPIES_MAX = 64 << 20
+
+const INFINITY = Number.POSITIVE_INFINITY
 
 /** A planned request, and the life of the device it belongs to. */
 interface Planned {
@@ -93,12 +94,16 @@ export class QueueService {
   readonly #dirty = new Set<number>()
   /** late answers, in the order they came */
   #answers: Answer[] = []
-  /** planned and not yet started: for want of private copies, or because the device was held in the middle */
+  /** planned and not yet started: for want of private copies or time, or because the device was held in the middle */
   #waiting: Planned[] = []
   /** bytes of private copies held by back ends */
   #copied = 0
   readonly #inFlight = new InFlight()
   #serving = false
+  #sliceEnd = INFINITY
+  #hasStarted = false
+  /** a request that could be started was put off by the last serve() */
+  #isCut = false
   #closed = false
   /** what was in flight when the engine trapped has no slot any more */
   #traps = 0
@@ -137,14 +142,14 @@ export class QueueService {
     let shortest: number | undefined
     this.#stalledUntil.forEach((until, queue) => {
       if (until === 0) return
-      shortest = Math.min(shortest ?? Number.POSITIVE_INFINITY, this.#parts.state.stallNanos(queue))
+      shortest = Math.min(shortest ?? INFINITY, this.#parts.state.stallNanos(queue))
     })
     return shortest
   }
 
   /** True if serve() has work that waits for nothing. */
   get isWanted(): boolean {
-    return !this.#inFlight.hasOldWrites && (this.#wanted.size > 0 || this.#dirty.size > 0)
+    return !this.#inFlight.hasOldWrites && (this.#isCut || this.#wanted.size > 0 || this.#dirty.size > 0)
   }
 
   /** True if nanosToWake() may be finite. */
@@ -155,7 +160,7 @@ export class QueueService {
   /** When to call wantStalled() and serve(), 0 = now: at the end of the first stall, or when a reset is overdue. */
   nanosToWake(): number {
     const now = this.#owner.clock()
-    let nanos = Number.POSITIVE_INFINITY
+    let nanos = INFINITY
     // What is left of the wait; after a clock that went back the wait itself is the bound.
     this.#stalledUntil.forEach((until, queue) => {
       if (until !== 0) nanos = Math.min(nanos, this.#parts.state.stallNanos(queue), Math.max(0, until - now))
@@ -172,10 +177,13 @@ export class QueueService {
    * Called again from inside (a back end or an interrupt handler that touches the device) it only remembers.
    */
   serve(): boolean {
-    if (this.#serving) return true
     if (this.#closed) return false
-    if (this.#isHeld()) return true
+    if (this.#serving || this.#isHeld()) return true
     this.#serving = true
+    const { sliceNanos } = this.#owner
+    this.#sliceEnd = sliceNanos === undefined ? INFINITY : this.#owner.clock() + sliceNanos
+    this.#hasStarted = false
+    this.#isCut = false
     const more: number[] = []
     try {
       this.#takeAnswers()
@@ -264,13 +272,15 @@ export class QueueService {
     }
     const bytes = this.#copyBytes(queue, slot)
     const full = bytes > 0 && (this.#waiting.length > 0 || (this.#copied > 0 && this.#copied + bytes > COPIES_MAX))
-    const held = this.#isHeld()
-    if (full || held) {
+    const end = this.#sliceEnd
+    const isOver = this.#isHeld() || (this.#hasStarted && end !== INFINITY && this.#owner.clock() >= end)
+    if (full || isOver) {
       this.#waiting.push(request)
       // Room is made by answers, which ask to be served. A holder may let go before this drain ends, and tell nobody.
-      if (held) this.#dirty.add(queue)
+      this.#isCut ||= isOver
       return
     }
+    this.#hasStarted = true
     const result = this.#execute(request)
     if (result === undefined) this.#copied += bytes
     else this.#complete(queue, slot, result)
@@ -292,8 +302,7 @@ export class QueueService {
   /** Size of the private copy that the request needs. */
   #copyBytes(queue: number, slot: number): number {
     const { backend, state } = this.#parts
-    if (backend.inPlace === true) return 0
-    return state.words[(state.record(queue, slot) + abi.REQ_DATA_BYTES) >>> 2] as number
+    return backend.inPlace ? 0 : (state.words[(state.record(queue, slot) + abi.REQ_DATA_BYTES) >>> 2] as number)
   }
 
   #complete(queue: number, slot: number, result: number): void {

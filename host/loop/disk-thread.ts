@@ -7,9 +7,10 @@ import type { BlockBackend } from '../backend/types.ts'
 import { Epoll } from '../sys/epoll.ts'
 import { signalEventFd } from '../sys/eventfd.ts'
 import { CONTROL, STOP, tokenOf } from './decisions.ts'
+import { limited } from './log-limit.ts'
 import { Loop } from './loop.ts'
 import type { Answer, BackendSource, RemoteError, Request, ThreadData } from './messages.ts'
-import { ServedDisk } from './served-disk.ts'
+import { monotonicNanos, ServedDisk } from './served-disk.ts'
 import { WaiterThread } from './waiter.ts'
 
 const { controlFd, epollFd, outerEpollFd, port, stopFd } = workerData as ThreadData
@@ -43,29 +44,32 @@ function takeRequests(): void {
 async function answer(request: Request): Promise<void> {
   const { call } = request
   try {
-    const capacityBytes = await carryOut(request)
-    post(capacityBytes === undefined ? { call } : { call, capacityBytes })
+    await carryOut(request)
   } catch (error) {
     post({ call, error: remoteError(error) })
   }
 }
 
-async function carryOut(request: Request): Promise<number | undefined> {
+async function carryOut(request: Request): Promise<void> {
+  const { call } = request
   switch (request.kind) {
     case 'open': {
       const backend = await open(request.id, request.backend)
       backends.set(request.id, backend)
-      return backend.capacityBytes
+      post({ call, capacityBytes: backend.capacityBytes })
+      return
     }
     case 'serve':
       serve(request)
-      return undefined
+      // Said before the disk's first turn, which may be the thread's last: that would be a request's fault.
+      post({ call })
+      return
     case 'close': {
       const disk = loop.remove(request.id)
       const backend = backends.get(request.id)
       backends.delete(request.id)
       await (disk ?? backend)?.close?.()
-      return undefined
+      post({ call })
     }
   }
 }
@@ -76,7 +80,7 @@ function serve({ disk: message }: Request & { kind: 'serve' }): void {
   const disk: ServedDisk = new ServedDisk(
     message,
     backend,
-    (failure) => post({ id, failure }),
+    limited((failure) => post({ id, failure }), monotonicNanos),
     () => loop.want(disk),
   )
   loop.add(disk)

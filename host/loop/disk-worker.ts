@@ -57,6 +57,7 @@ export class DiskWorker {
   #port: MessagePort | undefined
   #calls = 0
   #ids = 0
+  #closing: Promise<void> | undefined
   #closed = false
   /** the thread has answered since it was started: it is worth a successor */
   #hasServed = false
@@ -192,7 +193,7 @@ export class DiskWorker {
    * RangeError naming the option that is wrong, BackendError for a file that cannot be opened.
    */
   async attach(options: WorkerDiskOptions): Promise<WorkerDisk> {
-    if (this.#closed) throw new Error('the disk worker is closed')
+    if (this.#closing !== undefined) throw new Error('the disk worker is closed')
     if (options.memory?.shared === false) {
       throw new TypeError('DiskWorker: the memory must be shared: GuestMemory.create({ shared: true, ... })')
     }
@@ -201,6 +202,10 @@ export class DiskWorker {
     const capacityBytes = (await this.ask({ kind: 'open', id, backend: source(options) })) as number
     try {
       const disk = await WorkerDisk.make({ worker: this, id, options, capacityBytes, onFailure: this.#onFailure })
+      if (this.#closing !== undefined) {
+        await disk.close()
+        throw new Error('the disk worker was closed meanwhile')
+      }
       this.#disks.set(id, disk)
       return disk
     } catch (error) {
@@ -214,13 +219,13 @@ export class DiskWorker {
     this.#disks.delete(id)
   }
 
-  get isClosed(): boolean {
-    return this.#closed
+  /** Closes the disks, then ends the thread: nothing is published, no byte changes, nothing is open after it. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  /** Closes the disks, then ends the thread: nothing is published, no byte changes, nothing is open after it. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  async #close(): Promise<void> {
     const ends = await Promise.allSettled([...this.#disks.values()].map((disk) => disk.close()))
     this.#closed = true
     this.#stop.signal()

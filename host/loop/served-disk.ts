@@ -11,7 +11,7 @@ import { EngineState } from '../engine/state.ts'
 import type { Epoll } from '../sys/epoll.ts'
 import { takeEventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
-import { decideStall, KICK, resolveStall, type StallAction, TIMER, tokenOf, WAKE } from './decisions.ts'
+import { decideStall, KICK, resolveStall, SLICE_NANOS, type StallAction, TIMER, tokenOf, WAKE } from './decisions.ts'
 import type { ServedDiskMessage } from './messages.ts'
 import { DiskTransport, type FailureListener } from './transport.ts'
 
@@ -71,6 +71,7 @@ export class ServedDisk {
       failed: onFailure,
       wake,
       isHeld: () => control.isHeld,
+      sliceNanos: SLICE_NANOS,
     })
   }
 

@@ -37,6 +37,33 @@ const log = Script.log()
 
 onWorker(
   test,
+  'device rule 28: worker: a batch of slow requests -> another disk waits for one or two of them, not for all',
+  { script: { id: FLOOD, log } },
+  async (f) => {
+    const other = await f.attach({ script: { id: OTHER, log } })
+    const { queue } = other.raw.negotiate()
+    const slow = f.raw.negotiate({ queues: [{ size: 64 }] }).queue
+    // Each takes longer than a disk may go on.
+    f.script.slowMs = 40
+    const requests = Array.from({ length: 12 }, () => slow.request(read))
+    slow.submit(...requests.map(({ head }) => head))
+    await until('the first', () => f.script.calls > 0)
+    const before = f.script.order.length
+    queue.run(read)
+    await used(queue, 1)
+    const calls = f.script.order.slice(before).indexOf(OTHER)
+    assert.ok(calls >= 0 && calls <= 3, `${calls} of 12 came first`)
+    await used(slow, 12)
+    assert.equal(
+      requests.map((request) => request.status()),
+      requests.map(() => 0),
+    )
+    assert.is(f.counter('readsCompleted'), 12)
+  },
+)
+
+onWorker(
+  test,
   'device rule 28: worker: a guest that floods -> another disk waits for one batch at most',
   { script: { id: FLOOD, log } },
   async (f) => {

@@ -191,7 +191,13 @@ onWorker(
       const { disk } = await f.attach({ late })
       await soon('close', disk.close())
     }
-    await one(true)
+    // A late answer that is waited for brings the worker's second thread, which stays.
+    const first = await f.attach({ late: true })
+    first.script.slowMs = 50
+    const { queue } = first.raw.negotiate()
+    queue.run(read)
+    await used(queue, 1)
+    await soon('close', first.disk.close())
     const before = fds()
     for (let i = 0; i < 100; i++) await one(i % 5 === 0)
     assert.is(fds(), before)

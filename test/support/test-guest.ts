@@ -103,8 +103,8 @@ const DEFAULTS: Omit<GuestParameters, 'capacitySectors' | 'serial'> = {
   // A minute or so on hardware, and much more where KVM emulates: there the host's limit comes first.
   spinLimit: 1_000_000_000,
   resetLimit: 1_000_000,
-  // 15 ms or so: the kernel hands an irqfd's signal to a worker thread first.
-  graceReads: 1000,
+  // 75 ms or so: the kernel hands an irqfd's signal to a worker thread first, which has to get a processor.
+  graceReads: 5000,
   quietReads: 100,
 }
 

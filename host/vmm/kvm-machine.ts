@@ -9,6 +9,7 @@
 // every interrupt it raises, and Linux's handler reads and acknowledges all causes. Firecracker and crosvm do the same.
 
 import { Worker } from 'node:worker_threads'
+import { VIRTIO_MMIO_QUEUE_NOTIFY } from '../../assembly/spec.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import { fromThread } from '../kvm/errors.ts'
 import { Kvm } from '../kvm/kvm.ts'
@@ -36,7 +37,6 @@ export class MachineError extends Error {
   }
 }
 
-const QUEUE_NOTIFY = 0x50
 const QUEUE_NOTIFY_BYTES = 4
 const STATE_ALIGN = 65536
 /** A full receive ring is looked at again after this time. */
@@ -164,7 +164,7 @@ export class KvmMachine {
       vm.irqfd(disk.interruptFd, gsi)
       if (!ioeventfd) continue
       for (const [queue, fd] of disk.kickFds.entries()) {
-        vm.ioeventfd({ fd, gpa: window + QUEUE_NOTIFY, bytes: QUEUE_NOTIFY_BYTES, datamatch: queue })
+        vm.ioeventfd({ fd, gpa: window + VIRTIO_MMIO_QUEUE_NOTIFY, bytes: QUEUE_NOTIFY_BYTES, datamatch: queue })
       }
     }
   }

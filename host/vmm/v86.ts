@@ -8,6 +8,7 @@
 // answers either way. A 64-bit access below 0x100, which must read as ones, is answered as two registers; no driver
 // makes one.
 
+import { VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import type { KernelImage } from './kernel-image.ts'
 import type { V86Cpu, V86Emulator, V86Runtime, V86Settings } from './v86-types.ts'
@@ -54,10 +55,6 @@ const FRAME_BUFFER = 0xe0000000
 const VGA_BYTES = 1 << 20
 const STATE_ALIGN = 64
 const INITRD_ADDRESS = 64 << 20
-
-const REG_INTERRUPT_STATUS = 0x60
-const REG_INTERRUPT_ACK = 0x64
-const REG_STATUS = 0x70
 
 /** ACPI PM1a control register of v86's chip set, and its bit that puts the machine to sleep. */
 const PM1_CONTROL_PORT = 0xb004
@@ -181,8 +178,8 @@ export class V86Machine {
       if (offset < 0 || offset + width > WINDOW_BYTES) return
       device.mmioWrite(offset, width, value >>> 0)
       // The line is level: it falls when nothing is pending any more. Only these two writes can take a cause away.
-      if (offset === REG_INTERRUPT_ACK || offset === REG_STATUS) {
-        if (device.mmioRead(REG_INTERRUPT_STATUS, 4) === 0) cpu.device_lower_irq(irq)
+      if (offset === VIRTIO_MMIO_INTERRUPT_ACK || offset === VIRTIO_MMIO_STATUS) {
+        if (device.mmioRead(VIRTIO_MMIO_INTERRUPT_STATUS, 4) === 0) cpu.device_lower_irq(irq)
       }
     }
     cpu.io.mmap_register(

@@ -5,6 +5,7 @@
 
 import { constants } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
+import { VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_QUEUE_NOTIFY } from '../../assembly/spec.ts'
 import {
   KVM_EXIT_INTR,
   KVM_EXIT_IO,
@@ -21,8 +22,6 @@ import { PcDevices } from './pc-devices.ts'
 import { DISK_WINDOW_BYTES, SERIAL_PORT } from './pc-layout.ts'
 
 const { EAGAIN, EINTR } = constants.errno
-const QUEUE_NOTIFY = 0x50
-const CONFIG_SPACE = 0x100
 const KVM_SYSTEM_EVENT_SHUTDOWN = 1
 const KVM_SYSTEM_EVENT_RESET = 2
 const SERIAL_WAIT_MS = 20
@@ -87,10 +86,10 @@ function handleMmio(): void {
     else mmio.answer(transport.mmioRead(offset, width))
   } else if (!isWrite) {
     // Device rule 1: eight bytes are no width of a register, and two words of config space.
-    const word = (at: number): number => (offset < CONFIG_SPACE ? 0xffffffff : transport.mmioRead(at, 4))
+    const word = (at: number): number => (offset < VIRTIO_MMIO_CONFIG ? 0xffffffff : transport.mmioRead(at, 4))
     mmio.answer(word(offset), word(offset + 4))
   }
-  control.countMmio(isWrite && offset === QUEUE_NOTIFY, performance.now() - begun)
+  control.countMmio(isWrite && offset === VIRTIO_MMIO_QUEUE_NOTIFY, performance.now() - begun)
 }
 
 function handlePorts(): void {

@@ -30,8 +30,6 @@ export interface Part {
   readonly checks: readonly Check[]
   /** rows that nobody can check from outside, with the reason */
   readonly notCheckable: Readonly<Record<string, string>>
-  /** rows that could have a check and have none yet */
-  readonly notYet: readonly string[]
 }
 
 type Run = Check['run']

@@ -32,5 +32,4 @@ export const DEVICE: Part = {
     'used.1': 'the order of two stores of the device; only a log of them, or luck on another thread, can tell',
     'blk.op.stable.4': 'about devices that do not offer FLUSH, and a permission: there is no promise to break',
   },
-  notYet: [],
 }

@@ -14,5 +14,4 @@ export const DRIVER: Part = {
     'drv.mminit.1':
       'the rule is about an empty slot, DeviceID 0: a device that is there, a block device, has none of its registers',
   },
-  notYet: [],
 }

@@ -15,7 +15,7 @@ const CLOSED = 1 // the disk is gone: its descriptors have been closed
 const TURNS = 2 // goes up each time the lock is taken
 const HOLD = 16 // holders
 const MISSED = 17 // the worker turned away from a held disk: it wants to be woken
-const RESETS = 18 // resets done by other threads than the worker
+const RESETS = 18 // resets, whoever did them
 const RETRY = 19 // the limits have changed: ask stalled heads again
 const RESET_PENDING = 20 // a reset waits for the worker to leave the disk
 const WORKER = 21 // NO_WORKER, SERVED or EXPECTED
@@ -194,7 +194,7 @@ export class DiskControl {
     Atomics.store(this.#words, CLOSED, 1)
   }
 
-  /** Goes up with every reset that another thread than the worker has done. */
+  /** Goes up with every reset, so that the worker's service learns of it at its next turn. */
   get resets(): number {
     return Atomics.load(this.#words, RESETS)
   }

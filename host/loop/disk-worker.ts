@@ -7,8 +7,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { EFFECT_INTERRUPT } from '../../assembly/abi.ts'
 import { BackendError } from '../backend/types.ts'
-import type { VirtioBlkOptions } from '../device/options.ts'
-import { sectorsOf } from '../device/options.ts'
+import { sectorsOf, type VirtioBlkOptions } from '../device/options.ts'
 import { setUp } from '../device/set-up.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import type { EngineExports } from '../engine/engine.ts'
@@ -52,7 +51,7 @@ export class DiskWorker {
   readonly #pending = new Map<number, Pending>()
   #epoll = Epoll.create()
   readonly #outerEpoll = Epoll.create()
-  #stop = EventFd.create()
+  readonly #stop = EventFd.create()
   #thread: Worker | undefined
   #port: MessagePort | undefined
   #calls = 0
@@ -421,7 +420,7 @@ export class WorkerDisk {
       await control.whenQuiet()
       act()
     } finally {
-      if (control.release()) this.#transport.wake()
+      this.#transport.release()
     }
   }
 
@@ -438,7 +437,7 @@ export class WorkerDisk {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    if (this.#transport.control.release()) this.#transport.wake()
+    this.#transport.release()
   }
 
   get isPaused(): boolean {

@@ -1,5 +1,5 @@
 // The loop of a worker's thread: waits in epoll for kicks, timers and control messages of all its disks, and gives
-// every disk that has something to do one batch per round (device rules 17, 28). While every back end answers at once
+// every disk that has something to do one turn per round (device rules 17, 28). While every back end answers at once
 // the thread sleeps in epoll_wait; as soon as one may promise its answers, the thread's event loop has to run, and a
 // second thread sleeps in epoll_wait for it (waiter.ts).
 //
@@ -102,7 +102,7 @@ export class Loop {
     }
   }
 
-  /** One batch for each disk that wants one; those that want another are first in the next round. */
+  /** One turn for each disk that wants one; those that want another are first in the next round. */
   #takeTurns(): void {
     const round = this.#ready
     this.#ready = this.#round

@@ -122,7 +122,7 @@ export class ServedDisk {
 
   // Draining -----------------------------------------------------------------------------------------------
 
-  /** One batch of each queue that wants one (rule 28). True if there is more to do at once. */
+  /** A batch of each queue that wants one, cut after SLICE_NANOS (rule 28). True if there is more to do at once. */
   turn(): boolean {
     const { control } = this.#transport
     if (!control.enter()) {

@@ -117,7 +117,7 @@ export class DiskTransport {
     try {
       this.#write(VIRTIO_MMIO_STATUS, 4, 0)
     } finally {
-      this.#release()
+      this.release()
     }
     // A back end that promised answers may still owe some: the worker is to see that they come within a second.
     this.wake()
@@ -133,11 +133,12 @@ export class DiskTransport {
       if (isQuiet) act()
       return isQuiet
     } finally {
-      this.#release()
+      this.release()
     }
   }
 
-  #release(): void {
+  /** Lets go of a hold; a worker that was turned away meanwhile is woken. */
+  release(): void {
     if (this.control.release()) this.wake()
   }
 
@@ -162,7 +163,7 @@ export class DiskTransport {
       try {
         this.#write(VIRTIO_MMIO_STATUS, 4, 0)
       } finally {
-        if (isPending) this.#release()
+        if (isPending) this.release()
       }
     } catch (error) {
       this.#trapped(error)

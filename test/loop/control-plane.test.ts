@@ -239,11 +239,14 @@ onWorker(
     const { raw, disk } = f
     const { queue } = raw.negotiate({ queues: [{ size: 64 }] })
     await until('the first drain', () => f.counter('drains') > 0)
+    // Offered while nobody looks, so that the worker finds all of them at once. It has seen all wake-ups of the set-up
+    // before, and that of the kick before it may go on: none is left for a second, empty drain.
+    await soon('pause', disk.pause())
+    await sleep(A_WHILE_MS)
     takeEventFd(disk.interruptFd)
     const before = disk.counters
-    // Offered while nobody looks, so that the worker finds all of them at once.
-    await soon('pause', disk.pause())
     offer(queue, new Array(12).fill(read))
+    await sleep(A_WHILE_MS)
     disk.resume()
     await until('some', () => queue.usedIdx !== 0)
     assert.is(queue.usedIdx, 12)

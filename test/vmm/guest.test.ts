@@ -51,11 +51,11 @@ guest('console: a prompt without a line end -> shown at once', () => {
 
 guest('boot archive: with and without a script -> /script only with', () => {
   const has = (archive: Uint8Array, text: string): boolean => Buffer.from(archive).includes(text)
-  const scripted = bootArchive(TOKEN, 'echo hi\n')
+  const scripted = bootArchive(TOKEN, { script: 'echo hi\n' })
   assert.ok(has(scripted, 'echo hi\n') && has(scripted, 'sh /script') && has(scripted, TOKEN))
-  const shell = bootArchive(TOKEN)
+  const shell = bootArchive(TOKEN, {})
   assert.ok(has(shell, 'cttyhack sh -i') && !has(shell, 'script\0'))
-  assert.throws(() => bootArchive('$(reboot)', ''), /not a boot token/)
+  assert.throws(() => bootArchive('$(reboot)', {}), /not a boot token/)
 })
 
 guest('boot token: two of them -> 128 bits each, different', () => {

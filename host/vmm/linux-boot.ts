@@ -9,7 +9,13 @@ import type { GuestMemory } from '../device/guest-memory.ts'
 import { virtioMmioSsdt } from './acpi.ts'
 import { acpiArchive, concatArchives } from './initramfs.ts'
 import { uncompressedImage } from './kernel-image.ts'
-import { type AttendOptions, type GuestOptions, type KernelImages, LinuxGuest, type LinuxResult } from './linux-guest.ts'
+import {
+  type AttendOptions,
+  type GuestOptions,
+  type KernelImages,
+  LinuxGuest,
+  type LinuxResult,
+} from './linux-guest.ts'
 import { type ImageIdentity, type SavedMachine, SavedMachineError } from './saved-machine.ts'
 import { DEFAULT_IRQ, DEFAULT_WINDOW, type MmioDevice, V86Machine } from './v86.ts'
 import type { V86Runtime } from './v86-types.ts'
@@ -124,7 +130,12 @@ export interface ResumeOptions extends AttendOptions {
 }
 
 /** Makes the machine of a saved guest and lets it go on. Throws SavedMachineError if this v86 is another. */
-export async function resumeLinux({ runtime, saved, disk, ...options }: ResumeOptions): Promise<LinuxGuest<V86Machine>> {
+export async function resumeLinux({
+  runtime,
+  saved,
+  disk,
+  ...options
+}: ResumeOptions): Promise<LinuxGuest<V86Machine>> {
   const { version, memoryBytes, window, irq, machine } = saved
   if (version !== runtime.version) {
     const remedy = `npm install v86@${version.replace(/\+.*/, '')}`

@@ -21,6 +21,7 @@ export interface ImageIdentity {
   readonly bytes: number
   /** time of its last change, nanoseconds since 1970 as decimal digits; 0 where there is none, of a block device */
   readonly modified: string
+  readonly isReadOnly: boolean
 }
 
 export interface SavedMachine {
@@ -97,7 +98,9 @@ export async function unpackSavedMachine(file: Uint8Array): Promise<SavedMachine
     throw new SavedMachineError(`the part "machine" cannot be decompressed: ${reason}`)
   }
   if (state.length !== stateBytes) {
-    throw new SavedMachineError(`the part "machine" has ${state.length} bytes, decompressed, and should have ${stateBytes}`)
+    throw new SavedMachineError(
+      `the part "machine" has ${state.length} bytes, decompressed, and should have ${stateBytes}`,
+    )
   }
   return { ...facts, disk, machine: { state, typed: Uint8Array.from(typed) } }
 }
@@ -156,6 +159,7 @@ function factsOf(part: Uint8Array): Facts {
   need('hasScript', typeof hasScript === 'boolean', hasScript)
   need('image.bytes', isWhole(image?.bytes, Number.MAX_SAFE_INTEGER), image?.bytes)
   need('image.modified', typeof image?.modified === 'string' && /^\d{1,25}$/.test(image.modified), image?.modified)
+  need('image.isReadOnly', typeof image?.isReadOnly === 'boolean', image?.isReadOnly)
   need('typed', Array.isArray(typed) && typed.every((byte) => isWhole(byte, 255)), typed)
   need('stateBytes', isWhole(stateBytes, Number(memoryBytes) + STATE_OVERHEAD), stateBytes)
   return facts as Facts

@@ -29,7 +29,9 @@ async function start(options: Partial<LinuxOptions> = {}): Promise<Rig> {
   }
   const memoryBytes = 96 << 20
   const guest = await startLinux({ runtime, assets: ASSETS, script: 'true', onConsole, memoryBytes, ...options })
-  const token = /@@vblk:([0-9a-f]{32}):/.exec(Buffer.from(emulator().settings.initrd?.buffer ?? []).toString('latin1'))?.[1]
+  const token = /@@vblk:([0-9a-f]{32}):/.exec(
+    Buffer.from(emulator().settings.initrd?.buffer ?? new ArrayBuffer(0)).toString('latin1'),
+  )?.[1]
   assert.ok(token)
   return {
     guest,
@@ -76,7 +78,7 @@ boot(
       return { mmioRead: () => 0, mmioWrite: () => {} }
     }
     const withDisk = await start({ disk })
-    const bytes = Buffer.from(withDisk.emulator.settings.initrd?.buffer ?? [])
+    const bytes = Buffer.from(withDisk.emulator.settings.initrd?.buffer ?? new ArrayBuffer(0))
     const table = bytes.indexOf('LNRO0005')
     assert.ok(table > 0 && table < bytes.indexOf(Buffer.of(0xaa, 0xaa, 0xaa)))
     assert.is(bytes.toString('latin1', 0, 6), '070701', 'not compressed')

@@ -6,6 +6,7 @@
 import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { FileBackend } from '../backend/file.ts'
 import type { GuestMemory } from '../device/guest-memory.ts'
+import { validateSnapshot } from '../device/snapshot.ts'
 import type { ThrottleOptions } from '../device/throttle.ts'
 import { VirtioBlk } from '../device/virtio-blk.ts'
 import type { Counters } from '../engine/state.ts'
@@ -91,6 +92,7 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
 export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): Promise<number> {
   const { saved, throttle, save, force } = orders
   if (!force) checkIdentity(backend, saved.image)
+  validateSnapshot(saved.disk)
   const runtime = await loadV86()
   return runInV86(backend, {
     runtime,

@@ -87,7 +87,9 @@ export async function packSavedMachine({ machine, disk, ...rest }: SavedMachine)
 }
 
 /** Throws SavedMachineError. The disk's part is whole then; what is in it, VirtioBlk.restore checks. */
-export async function unpackSavedMachine(file: Uint8Array): Promise<SavedMachine> {
+export async function unpackSavedMachine(given: Uint8Array): Promise<SavedMachine> {
+  // Node's Buffer is a Uint8Array that does some things in another way.
+  const file = new Uint8Array(given.buffer, given.byteOffset, given.length)
   const [factsPart, disk, compressed] = partsOf(file)
   const { typed, stateBytes, ...facts } = factsOf(factsPart)
   let state: Uint8Array

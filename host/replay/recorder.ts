@@ -47,6 +47,11 @@ export class Recorder {
     this.engine = (memory) => recordingEngine(memory, this.handle, clock)
   }
 
+  /** Engines on several threads can take part. */
+  get isShared(): boolean {
+    return !(this.handle.buffer instanceof ArrayBuffer)
+  }
+
   get steps(): number {
     return this.#log.stepCount
   }

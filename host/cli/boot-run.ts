@@ -6,7 +6,11 @@
 import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { FileBackend } from '../backend/file.ts'
 import type { GuestMemory } from '../device/guest-memory.ts'
+
 import type { VirtioBlkOptions } from '../device/options.ts'
+
+import { validateSnapshot } from '../device/snapshot.ts'
+
 import type { ThrottleOptions } from '../device/throttle.ts'
 import { VirtioBlk } from '../device/virtio-blk.ts'
 import type { Counters } from '../engine/state.ts'
@@ -97,6 +101,7 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
 export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): Promise<number> {
   const { saved, throttle, save, record, force } = orders
   if (!force) checkIdentity(backend, saved.image)
+  validateSnapshot(saved.disk)
   const runtime = await loadV86()
   return runInV86(backend, {
     runtime,

@@ -1,4 +1,5 @@
-// The file of `vblk boot --save` and `--resume`: where it may go, which is asked before anything is booted, and whether the disk image is still the one the machine was saved with.
+// The file of `vblk boot --save` and `--resume`: where it may go, which is asked before anything is booted, and whether
+// the disk image is still the one the machine was saved with.
 
 import { statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'

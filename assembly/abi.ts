@@ -230,3 +230,41 @@ export const REQUEST_FAULT_DATA_UNMAPPED = -30 // d
 export const REQUEST_FAULT_READ_ONLY = -31 // e
 export const REQUEST_FAULT_RANGE = -32 // f
 export const REQUEST_FAULT_ID_SHORT = -33 // g
+
+// Events of the trace flavour's import: trace(event, at, low, high) -------------------------------------------------
+
+// Loads of guest RAM: `at` is the ptr of the bytes, low and high their value.
+export const TRACE_AVAIL_FLAGS = 1 // 2 bytes
+export const TRACE_AVAIL_IDX = 2 // 2 bytes
+export const TRACE_HEAD = 3 // 2 bytes
+export const TRACE_USED_EVENT = 4 // 2 bytes
+export const TRACE_DESC_ADDR = 5 // 8 bytes
+export const TRACE_DESC_REST = 6 // 8 bytes: len, flags, next
+export const TRACE_TYPE = 7 // 4 bytes
+export const TRACE_SECTOR = 8 // 8 bytes
+export const TRACE_HEADER_BYTE = 9 // 1 byte of a header that is cut by descriptors or regions
+export const TRACE_LOAD_LAST = 9
+
+// Stores to guest RAM: likewise, but for the last two, whose low is a length.
+export const TRACE_USED_ELEMENT = 16 // 8 bytes: head, len
+export const TRACE_USED_HALF = 17 // 4 bytes: half of an element that lies astride two regions
+export const TRACE_USED_IDX = 18 // 2 bytes
+export const TRACE_USED_FLAGS = 19 // 2 bytes
+export const TRACE_AVAIL_EVENT = 20 // 2 bytes
+export const TRACE_STATUS = 21 // 1 byte
+export const TRACE_ZERO = 22 // low bytes of zeros, past the end of the data
+export const TRACE_SERIAL = 23 // low bytes of the serial; high is the ptr they come from
+export const TRACE_STORE_LAST = 23
+
+// Decisions of plan()
+export const TRACE_VERDICT = 32 // on the chain that starts at head `at`: low is VERDICT_* or REQUEST_FAULT_*, high its type
+export const TRACE_RING_FAULT = 33 // low is RING_FAULT_*, `at` the queue
+export const TRACE_STALL = 34 // head `at` waits for tokens, low ns
+
+// Verdicts on a request besides the negative REQUEST_FAULT_* codes
+export const VERDICT_READ = 1 // REQ_OP_READ
+export const VERDICT_WRITE = 2 // REQ_OP_WRITE
+export const VERDICT_FLUSH = 3 // REQ_OP_FLUSH
+export const VERDICT_GET_ID = 4
+export const VERDICT_FLUSH_NOTHING = 5 // a flush of a read-only disk
+export const VERDICT_UNSUPPORTED = 6

@@ -14,7 +14,6 @@ import {
   generationBump,
   interruptStatusSet,
   isLive,
-  Queue,
   queueAt,
   State,
   statusOf,
@@ -39,6 +38,7 @@ import {
   VIRTQUEUE_MAX_SIZE,
 } from './spec.ts'
 import * as throttle from './throttle.ts'
+import { traced } from './trace.ts'
 import * as virtqueue from './virtqueue.ts'
 
 /** Every array starts on a cache line. */
@@ -163,7 +163,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     throttle.endStall(state, queue, nanos)
     return abi.PLAN_EMPTY << abi.PLAN_END_SHIFT
   }
-  if (offered > queue.size) return poison(state, queue, abi.RING_FAULT_AVAIL_IDX, 0, nanos)
+  if (offered > queue.size) return poison(state, queueIndex, abi.RING_FAULT_AVAIL_IDX, 0, nanos)
   virtqueue.disableKicks(state, queue)
   const chains = min<u32>(offered, max)
   const walksMax = queue.size << abi.PLAN_WALKS_SHIFT
@@ -172,8 +172,8 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
   let i: u32 = 0
   for (; i < chains && walks < walksMax; i++) {
     const head = virtqueue.peekHead(state, queue)
-    if (head >= queue.size) return poison(state, queue, abi.RING_FAULT_HEAD, count, nanos)
-    if (virtqueue.isHeadOurs(queue, head)) return poison(state, queue, abi.RING_FAULT_HEAD_IN_FLIGHT, count, nanos)
+    if (head >= queue.size) return poison(state, queueIndex, abi.RING_FAULT_HEAD, count, nanos)
+    if (virtqueue.isHeadOurs(queue, head)) return poison(state, queueIndex, abi.RING_FAULT_HEAD_IN_FLIGHT, count, nanos)
     const slot = request.takeSlot(state, queue)
     if (slot < 0) return count | (abi.PLAN_BUSY << abi.PLAN_END_SHIFT)
     const req = request.requestAt(state, queue, slot)
@@ -181,12 +181,14 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     const fault = walk(state, queue, req, head)
     if (fault !== 0) {
       request.freeSlot(state, queue, slot)
-      return poison(state, queue, fault, count, nanos)
+      return poison(state, queueIndex, fault, count, nanos)
     }
     const verdict = request.classify(state, req)
-    if (verdict > 0 && verdict <= request.VERDICT_GET_ID) {
+    traced(abi.TRACE_VERDICT, head, verdict, req.type)
+    if (verdict > 0 && verdict <= abi.VERDICT_GET_ID) {
       if (!throttle.take(state, queue, req.dataIn + req.dataOut, nanos)) {
         request.freeSlot(state, queue, slot)
+        traced(abi.TRACE_STALL, head, queue.stallNanos as u32, 0)
         return count | (abi.PLAN_STALLED << abi.PLAN_END_SHIFT)
       }
     } else {
@@ -195,7 +197,7 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
     walks += req.walked
     virtqueue.advance(queue)
     virtqueue.takeHead(queue, head)
-    if (verdict > 0 && verdict <= request.VERDICT_FLUSH) {
+    if (verdict > 0 && verdict <= abi.VERDICT_FLUSH) {
       // VERDICT_READ, _WRITE and _FLUSH are REQ_OP_READ, _WRITE and _FLUSH.
       request.submit(queue, req, verdict)
       changetype<U32>(queue.planned + (count << 2)).value = (queueIndex << abi.SLOT_QUEUE_SHIFT) | slot
@@ -209,8 +211,10 @@ export function plan(statePtr: u32, queueIndex: u32, now: f64, max: u32): u32 {
 }
 
 /** A ring fault: the device needs a reset. What this drain planned before may still be completed and published. */
-function poison(state: State, queue: Queue, fault: i32, count: u32, now: u64): u32 {
+function poison(state: State, queueIndex: u32, fault: i32, count: u32, now: u64): u32 {
+  const queue = queueAt(state, queueIndex)
   state.fault = fault
+  traced(abi.TRACE_RING_FAULT, queueIndex, fault, 0)
   if (fault === abi.RING_FAULT_AVAIL_IDX) {
     counter(state, abi.COUNTER_INVALID_AVAIL_IDX).value++
   } else {

@@ -33,6 +33,12 @@ import {
   SEGMENT_BYTES,
   SLOT_QUEUE_SHIFT,
   STATE_SERIAL,
+  VERDICT_FLUSH,
+  VERDICT_FLUSH_NOTHING,
+  VERDICT_GET_ID,
+  VERDICT_READ,
+  VERDICT_UNSUPPORTED,
+  VERDICT_WRITE,
 } from './abi.ts'
 import { countLater } from './counters.ts'
 import { Queue, queueAt, Request, Segment, State } from './layout.ts'
@@ -50,14 +56,6 @@ import {
   VIRTIO_BLK_T_OUT,
 } from './spec.ts'
 import { push } from './virtqueue.ts'
-
-// Verdicts of classify() besides the negative REQUEST_FAULT_* codes
-export const VERDICT_READ: i32 = 1
-export const VERDICT_WRITE: i32 = 2
-export const VERDICT_FLUSH: i32 = 3
-export const VERDICT_GET_ID: i32 = 4
-export const VERDICT_FLUSH_NOTHING: i32 = 5 // a flush of a read-only disk
-export const VERDICT_UNSUPPORTED: i32 = 6
 
 /** What to do with the request: VERDICT_* or the first REQUEST_FAULT_* in the contract's order. */
 export function classify(state: State, request: Request): i32 {

@@ -95,8 +95,8 @@ async function bundle(options) {
 async function main() {
   mkdirSync(join(root, 'build'), { recursive: true })
   const host = files('host')
-  const engines = ['build/engine.wasm', 'build/engine.shared.wasm']
-  await engine(['release', 'shared'])
+  const engines = ['engine', 'engine.shared', 'engine.trace', 'engine.trace.shared'].map((name) => `build/${name}.wasm`)
+  await engine(['release', 'shared', 'trace', 'trace-shared'])
   await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
     for (const old of ['chunks', 'types']) rmSync(join(root, 'build', old), { recursive: true, force: true })
     await bundle({
@@ -104,6 +104,7 @@ async function main() {
         index: 'host/index.ts',
         node: 'host/node.ts',
         conformance: 'host/conformance/index.ts',
+        replay: 'host/replay/index.ts',
         vblk: 'host/cli/vblk.ts',
         'disk-thread': 'host/loop/disk-thread.ts',
         'waiter-thread': 'host/loop/waiter.ts',

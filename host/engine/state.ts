@@ -80,6 +80,9 @@ export const COUNTER_INDEX: Record<keyof Counters, number> = {
   engineTraps: abi.COUNTER_ENGINE_TRAPS,
 }
 
+/** By their index in the state block. */
+export const COUNTER_NAMES = Object.keys(COUNTER_INDEX) as readonly (keyof Counters)[]
+
 /** The part of a slot's name that is the index of its record. */
 const SLOT_MASK = (1 << abi.SLOT_QUEUE_SHIFT) - 1
 

@@ -179,9 +179,10 @@ export class DiskWorker {
     if (options.memory?.shared === false) {
       throw new TypeError('DiskWorker: the memory must be shared: GuestMemory.create({ shared: true, ... })')
     }
-    const { restore, ...fresh } = options
+    checkRecorder(options)
+    const { record, restore, ...fresh } = options
     const plan = restore === undefined ? undefined : planRestore(restore, fresh)
-    const wanted = plan?.options ?? fresh
+    const wanted = { ...(plan?.options ?? fresh), ...(record && { record }) }
     const id = ++this.#ids
     if (id >= DISKS_MAX) throw new RangeError(`DiskWorker: a worker takes ${DISKS_MAX} disks in its life`)
     const capacityBytes = (await this.ask({ kind: 'open', id, backend: source(wanted) })) as number
@@ -227,4 +228,8 @@ export class DiskWorker {
     for (const owned of [this.#outerEpoll, this.#epoll, this.#control, this.#stop]) owned.close()
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
+}
+
+function checkRecorder({ record }: WorkerDiskOptions): void {
+  if (record && !record.isShared) throw new TypeError('DiskWorker: record must be made with { shared: true }')
 }

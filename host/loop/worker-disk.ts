@@ -11,6 +11,7 @@ import type { Snapshot } from '../device/snapshot.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import type { Counters, EngineState } from '../engine/state.ts'
+import type { Recorder } from '../replay/recorder.ts'
 import { EventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
 import { CONTROL_BYTES, type Failures } from './control.ts'
@@ -22,6 +23,8 @@ import { type DiskHandle, DiskTransport, type FailureListener } from './transpor
 export interface WorkerDiskOptions
   extends Omit<VirtioBlkOptions, 'backend' | 'clock' | 'onInterrupt' | 'onFailure' | 'engine'> {
   readonly backend: BackendSource
+  /** records all that the engine does for this disk, on every thread; made with `shared: true` */
+  readonly record?: Recorder
   /** rule 26: the bytes of a snapshot, of this disk on a worker or inline: as VirtioBlk.restore */
   readonly restore?: Uint8Array
   readonly override?: readonly Overridable[]
@@ -94,9 +97,11 @@ export class WorkerDisk {
   /** For DiskWorker. */
   static async make(parts: WorkerDiskParts): Promise<WorkerDisk> {
     const { capacityBytes, id, options, snapshot } = parts
-    const { memory } = options
+    const { record, ...wanted } = options
+    const { memory } = wanted
     const backend = { capacityBytes } as VirtioBlkOptions['backend']
-    const device = await setUp({ ...options, backend }, monotonicNanos, snapshot)
+    const engine = record ? { engine: record.engine } : {}
+    const device = await setUp({ ...wanted, ...engine, backend }, monotonicNanos, snapshot)
     const controlPtr = memory.allocate(CONTROL_BYTES)
     const wake = EventFd.create()
     const owned: { close(): void }[] = [wake]
@@ -119,6 +124,7 @@ export class WorkerDisk {
         kickFds: kicks.map(({ fd }) => fd),
         interruptFd: interrupt.fd,
         timerFd: timer.fd,
+        ...(record && { recording: record.handle }),
       }
       const message = { id, handle, queueSizeMax: device.queueSizeMax, regions: memory.regions }
       const disk = new WorkerDisk(parts, message, device.engine, device.state, owned)

@@ -41,6 +41,7 @@ const load = (name: string): Uint8Array => new Uint8Array(readFileSync(`build/${
 const release = new WasmBinary(load('engine'))
 const shared = new WasmBinary(load('engine.shared'))
 const debug = new WasmBinary(load('engine.debug'))
+const traces = [new WasmBinary(load('engine.trace')), new WasmBinary(load('engine.trace.shared'))]
 
 for (const [name, binary] of [
   ['release', release],
@@ -73,6 +74,13 @@ test('release: import -> a memory without a maximum, so that it links to any uns
 
 test('shared: import -> a shared memory of at most 4 GiB', () => {
   assert.equal(shared.imports(), ['env.memory: memory 0 65536 shared'])
+})
+
+test('trace: imports -> those of release and shared, and one function; exports -> the same', () => {
+  const [unshared, sharing] = traces.map((binary) => [...binary.imports()].sort())
+  assert.equal(unshared, ['env.memory: memory 0', 'trace.trace: function i32,i32,i32,i32 -> '])
+  assert.equal(sharing, ['env.memory: memory 0 65536 shared', 'trace.trace: function i32,i32,i32,i32 -> '])
+  for (const binary of traces) assert.equal(binary.exports(), EXPORTS)
 })
 
 test('release and shared: outside the import section -> equal', () => {

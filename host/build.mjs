@@ -104,6 +104,7 @@ async function main() {
         index: 'host/index.ts',
         node: 'host/node.ts',
         conformance: 'host/conformance/index.ts',
+        replay: 'host/replay/index.ts',
         vblk: 'host/cli/vblk.ts',
         'disk-thread': 'host/loop/disk-thread.ts',
         'waiter-thread': 'host/loop/waiter.ts',

@@ -12,6 +12,7 @@ import { setUp } from '../device/set-up.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import type { Counters, EngineState } from '../engine/state.ts'
+import type { Recorder } from '../replay/recorder.ts'
 import { Epoll } from '../sys/epoll.ts'
 import { EventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
@@ -29,6 +30,8 @@ export interface DiskWorkerOptions {
 export interface WorkerDiskOptions
   extends Omit<VirtioBlkOptions, 'backend' | 'clock' | 'onInterrupt' | 'onFailure' | 'engine'> {
   readonly backend: BackendSource
+  /** records all that the engine does for this disk, on every thread; made with `shared: true` */
+  readonly record?: Recorder
 }
 
 type Pending = { resolve: (capacityBytes: number | undefined) => void; reject: (error: Error) => void }
@@ -196,6 +199,7 @@ export class DiskWorker {
     if (options.memory?.shared === false) {
       throw new TypeError('DiskWorker: the memory must be shared: GuestMemory.create({ shared: true, ... })')
     }
+    checkRecorder(options)
     const id = ++this.#ids
     if (id >= DISKS_MAX) throw new RangeError(`DiskWorker: a worker takes ${DISKS_MAX} disks in its life`)
     const capacityBytes = (await this.ask({ kind: 'open', id, backend: source(options) })) as number
@@ -233,6 +237,10 @@ export class DiskWorker {
     for (const owned of [this.#outerEpoll, this.#epoll, this.#control, this.#stop]) owned.close()
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
+}
+
+function checkRecorder({ record }: WorkerDiskOptions): void {
+  if (record && !record.isShared) throw new TypeError('DiskWorker: record must be made with { shared: true }')
 }
 
 /** The module of a back end is found from here, not from the thread's file. */
@@ -290,9 +298,11 @@ export class WorkerDisk {
   /** For DiskWorker. */
   static async make(parts: WorkerDiskParts): Promise<WorkerDisk> {
     const { capacityBytes, id, options } = parts
-    const { memory } = options
+    const { record, ...wanted } = options
+    const { memory } = wanted
     const backend = { capacityBytes } as VirtioBlkOptions['backend']
-    const device = await setUp({ ...options, backend }, monotonicNanos)
+    const engine = record ? { engine: record.engine } : {}
+    const device = await setUp({ ...wanted, ...engine, backend }, monotonicNanos)
     const controlPtr = memory.allocate(CONTROL_BYTES)
     const wake = EventFd.create()
     const owned: { close(): void }[] = [wake]
@@ -315,6 +325,7 @@ export class WorkerDisk {
         kickFds: kicks.map(({ fd }) => fd),
         interruptFd: interrupt.fd,
         timerFd: timer.fd,
+        ...(record && { recording: record.handle }),
       }
       const message = { id, handle, queueSizeMax: device.queueSizeMax, regions: memory.regions }
       const disk = new WorkerDisk(parts, message, device.engine, device.state, owned)

@@ -6,14 +6,14 @@ import { EFFECT_KICK } from '../../assembly/abi.ts'
 import type { BlockBackend } from '../backend/types.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import { QueueService } from '../device/service.ts'
-import { type EngineExports, loadEngine } from '../engine/engine.ts'
+import type { EngineExports } from '../engine/engine.ts'
 import { EngineState } from '../engine/state.ts'
 import type { Epoll } from '../sys/epoll.ts'
 import { takeEventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
 import { decideStall, KICK, resolveStall, SLICE_NANOS, type StallAction, TIMER, tokenOf, WAKE } from './decisions.ts'
 import type { ServedDiskMessage } from './messages.ts'
-import { DiskTransport, type FailureListener } from './transport.ts'
+import { DiskTransport, engineOf, type FailureListener } from './transport.ts'
 
 /** Monotonic nanoseconds, the same on every thread: performance.now() counts from the start of its thread. */
 export function monotonicNanos(): number {
@@ -50,7 +50,7 @@ export class ServedDisk {
     this.#backend = backend
     this.#onFailure = onFailure
     this.#transport = DiskTransport.open(handle, onFailure)
-    this.#engine = loadEngine(handle.memory) as EngineExports
+    this.#engine = engineOf(handle)
     this.#timer = TimerFd.borrow(handle.timerFd)
     this.#resets = this.#transport.control.resets
     const allocate = (): number => {

@@ -4,9 +4,9 @@
 // whichever vCPU touches it. Ports that nobody has read as all ones and swallow what is written: that is how a guest
 // learns that there is no PCI (0xcf8), and port 0x80 is where firmware writes its progress.
 
+import { SharedLock } from '../engine/shared-lock.ts'
 import { PM1_CONTROL_PORT, PM1_EVENT_PORT, RESET_PORT, SERIAL_IRQ, SERIAL_PORT, SLEEP_TYPE_S5 } from './pc-layout.ts'
 import { SERIAL_STATE_BYTES, Serial16550 } from './serial.ts'
-import { SharedLock } from './shared-lock.ts'
 
 export type PcEnding = 'power-off' | 'reset'
 

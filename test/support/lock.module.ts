@@ -1,7 +1,7 @@
 // A thread for shared-lock.test.ts: adds 1 to a word, under the lock, as often as it is told.
 
 import { workerData } from 'node:worker_threads'
-import { SharedLock } from '../../host/vmm/shared-lock.ts'
+import { SharedLock } from '../../host/engine/shared-lock.ts'
 
 const { shared, rounds } = workerData as { shared: SharedArrayBuffer; rounds: number }
 const words = new Int32Array(shared)

@@ -7,6 +7,8 @@ import type { V86Emulator, V86Runtime, V86Settings } from '../../host/vmm/v86-ty
 const MIB = 1 << 20
 export const FAKE_RAM = 96 * MIB
 export const FAKE_RAM_AT = 2 * MIB
+/** how much of guest RAM its saved state holds */
+export const FAKE_STATE = 4096
 
 /** v86's interfaces; `events` is what the machine did to it. */
 export class FakeEmulator {
@@ -21,7 +23,7 @@ export class FakeEmulator {
     cpu: {
       mem8: new Uint8Array(this.memory.buffer, FAKE_RAM_AT, FAKE_RAM),
       wasm_memory: this.memory,
-      devices: { acpi: {} },
+      devices: { acpi: {}, uart0: { input: [] as number[] } },
       io: {
         mmap_register: (base: number, bytes: number, read8: Read, write8: Write, read32: Read, write32: Write) => {
           this.events.push(`map ${base.toString(16)}+${bytes.toString(16)}`)
@@ -72,6 +74,17 @@ export class FakeEmulator {
   }
 
   destroy(): void {}
+
+  /** A state of the fake's own: the first bytes of guest RAM. */
+  async save_state(): Promise<ArrayBuffer> {
+    this.events.push('save')
+    return this.v86.cpu.mem8.slice(0, FAKE_STATE).buffer
+  }
+
+  async restore_state(state: ArrayBuffer): Promise<void> {
+    this.events.push('restore')
+    this.v86.cpu.mem8.set(new Uint8Array(state))
+  }
 }
 
 type Read = (address: number) => number
@@ -88,7 +101,7 @@ export function fakeRuntime(): { runtime: V86Runtime; emulator: () => FakeEmulat
   }
   const V86 = Emulator as unknown as new (settings: V86Settings) => V86Emulator
   return {
-    runtime: { V86, wasm: new Uint8Array() },
+    runtime: { V86, wasm: new Uint8Array(), version: '0.5.0' },
     emulator: () => {
       assert.ok(made, 'no machine was made')
       return made

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { SharedLock } from '../../host/vmm/shared-lock.ts'
+import { SharedLock } from '../../host/engine/shared-lock.ts'
 import { within } from '../support/within.ts'
 import { builtModule } from '../support/worker.ts'
 

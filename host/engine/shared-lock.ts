@@ -1,4 +1,4 @@
-// A lock over one word of shared memory, for threads of this process: vCPUs and the main thread. Held for as long as
+// A lock over one word of shared memory, for threads of this process. Held for as long as
 // an access to a device register takes, which never blocks, so waiting is short. Not recursive.
 
 const FREE = 0

@@ -55,7 +55,7 @@ export function checkIdentity(backend: FileBackend, saved: ImageIdentity): void 
   const changes = [
     ...(bytes !== saved.bytes ? [`its size was ${saved.bytes} and is ${bytes}`] : []),
     ...(modified !== saved.modified
-      ? [`it was written to at ${time(modified)}, last before at ${time(saved.modified)}`]
+      ? [`it was written to on ${time(modified)}, and before on ${time(saved.modified)}`]
       : []),
   ]
   if (changes.length === 0) return
@@ -66,5 +66,5 @@ export function checkIdentity(backend: FileBackend, saved: ImageIdentity): void 
 }
 
 function time(nanos: string): string {
-  return nanos === '0' ? 'an unknown time' : new Date(Number(BigInt(nanos) / 1_000_000n)).toISOString()
+  return nanos === '0' ? 'an unknown day' : new Date(Number(BigInt(nanos) / 1_000_000n)).toISOString()
 }

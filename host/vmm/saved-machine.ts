@@ -13,6 +13,7 @@
 // |     36 |     4 | CRC-32 of the 36 bytes before                                             |
 // |     40 |       | facts, disk, machine                                                      |
 
+import { crc32 } from '../device/crc32.ts'
 import type { ConsoleState } from './guest.ts'
 import type { V86State } from './v86.ts'
 
@@ -201,19 +202,4 @@ async function pipe(bytes: Uint8Array, { writable, readable }: Through, most = N
     at += piece.length
   }
   return all
-}
-
-const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1
-  return value
-})
-
-/** As in gzip and zip. */
-function crc32(bytes: Uint8Array): number {
-  let crc = -1
-  for (let at = 0; at < bytes.length; at++) {
-    crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (bytes[at] as number)) & 0xff] as number)
-  }
-  return ~crc >>> 0
 }

@@ -45,7 +45,7 @@ interface Facts extends Omit<SavedMachine, 'machine' | 'disk'> {
   readonly stateBytes: number
 }
 
-/** A file that is no saved machine, or not a whole one, or one that this version cannot read. One line, with the place. */
+/** A file that is no saved machine, not a whole one, or one that this version cannot read. One line, with the place. */
 export class SavedMachineError extends Error {
   constructor(message: string) {
     super(`saved machine: ${message}`)
@@ -87,7 +87,9 @@ export async function packSavedMachine({ machine, disk, ...rest }: SavedMachine)
 }
 
 /** Throws SavedMachineError. The disk's part is whole then; what is in it, VirtioBlk.restore checks. */
-export async function unpackSavedMachine(file: Uint8Array): Promise<SavedMachine> {
+export async function unpackSavedMachine(given: Uint8Array): Promise<SavedMachine> {
+  // Node's Buffer is a Uint8Array that does some things in another way.
+  const file = new Uint8Array(given.buffer, given.byteOffset, given.length)
   const [factsPart, disk, compressed] = partsOf(file)
   const { typed, stateBytes, ...facts } = factsOf(factsPart)
   let state: Uint8Array

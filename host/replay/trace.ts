@@ -10,6 +10,7 @@ export const TRACE_VERSION = 1
 const MAGIC = 'VBLKTRC\n'
 const HEADER_BYTES = 36
 const VERSION_AT = 8
+const RESERVED_AT = 10
 const LENGTH_AT = 12
 const STEPS_AT = 16
 const BODY_AT = 20
@@ -58,6 +59,7 @@ export function readSteps(body: Uint8Array): Step[] {
     reader.what = `step ${steps.length}`
     const step = readStep(reader, previous)
     if ((step.call === 'init') !== (steps.length === 0)) reader.fail('init is the first step, and only the first')
+    if (steps.length > 0 && steps[0]?.result !== 0) reader.fail('there is no step after an init() that failed')
     steps.push(step)
   }
   return steps
@@ -108,6 +110,8 @@ function checkHeader(file: Uint8Array): { steps: number; bodyBytes: number; dige
       `the trace has version ${version} (byte ${VERSION_AT}), this program reads version ${TRACE_VERSION}`,
     )
   }
+  const reserved = view.getUint16(RESERVED_AT, true)
+  if (reserved !== 0) throw new TraceError(`the trace has ${reserved} in byte ${RESERVED_AT}, where 0 must be`)
   const length = view.getUint32(LENGTH_AT, true)
   if (length !== file.length) {
     const wrong = file.length < length ? 'is cut off' : 'has bytes behind its end'

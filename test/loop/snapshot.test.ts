@@ -10,6 +10,7 @@ import { VirtioBlk } from '../../host/device/virtio-blk.ts'
 import { Raw } from '../../host/driver/raw.ts'
 import type { MmioBus } from '../../host/driver/types.ts'
 import type { WorkerDisk } from '../../host/loop/worker-disk.ts'
+import { Recorder } from '../../host/replay/recorder.ts'
 import { takeEventFd } from '../../host/sys/eventfd.ts'
 import { diskBytes } from '../support/device.ts'
 import { settle } from '../support/within.ts'
@@ -114,6 +115,65 @@ onWorker(
     await soon('close', disk.close())
   },
 )
+
+onWorker(
+  test,
+  'device rule 26: worker: resumed, reset and kicked while a snapshot waits -> taken, all goes on',
+  { late: true },
+  async (f) => {
+    const { queue } = f.raw.negotiate()
+    f.script.shut()
+    queue.run(read)
+    await until('the call', () => f.script.inside === 1)
+    await soon('pause', f.disk.pause())
+    const taken = f.disk.snapshot()
+    f.disk.resume()
+    f.raw.reg.status = 0
+    const { queue: fresh } = f.raw.negotiate()
+    fresh.run({ type: 4 })
+    f.script.open()
+    const bytes = await soon('snapshot', taken)
+    assert.is(validateSnapshot(bytes).status, 0x0f)
+    await used(fresh, 1)
+    assert.is(f.disk.isPaused, false)
+  },
+)
+
+onWorker(
+  test,
+  'device rules 7 and 26: worker: it dies while a snapshot waits -> refused; the next one is of a device that failed',
+  { late: true },
+  async (f) => {
+    const { queue } = f.raw.negotiate()
+    f.script.shut()
+    queue.run(read)
+    await until('the call', () => f.script.inside === 1)
+    const taken = f.disk.snapshot().then(
+      () => 'taken',
+      (error) => String(error),
+    )
+    f.script.mode = 'exit'
+    f.script.open()
+    assert.match(await soon('the refusal', taken), /the disk worker died/)
+    f.script.mode = 'work'
+    await until('NEEDS_RESET', () => f.raw.reg.status === 0x4f)
+    const bytes = await soon('snapshot', f.disk.snapshot())
+    assert.is(validateSnapshot(bytes).status, 0x4f)
+    const memory = copyOf(f.memory)
+    const disk = await attach(f, memory, bytes)
+    assert.is(takeEventFd(disk.interruptFd), 1)
+    const { queue: again } = new Raw({ mmio: disk, memory }).negotiate()
+    again.run(read)
+    await used(again, 1)
+  },
+)
+
+onWorker(test, 'device rule 26: worker: restored with a recorder -> recorded', {}, async (f) => {
+  const record = new Recorder({ shared: true })
+  const disk = await attach(f, copyOf(f.memory), await soon('snapshot', f.disk.snapshot()), { record })
+  assert.is(disk.mmioRead(0, 4), 0x74726976)
+  assert.ok(record.steps > 0)
+})
 
 onWorker(test, 'device rule 26: worker: an interrupt that nobody acknowledged -> signalled again', {}, async (f) => {
   const { queue } = f.raw.negotiate()

@@ -69,7 +69,7 @@ const data = (bytes: number, sector: number | bigint = 0): RawRequestOptions => 
 async function throttled(): Promise<Trace> {
   return await record((fixture) => {
     const { device, raw } = fixture
-    const { queue } = raw.negotiate({ queues: [{ size: SIZE }] })
+    const { queue } = raw.negotiate({ queues: [{ size: 32 }] })
     device.setThrottle({ iops: 2, iopsBurst: 3, bytesPerSecond: 2048 })
     for (let i = 0; i < 8; i++) queue.publish(queue.request(data(512, i)).head)
     queue.kick()
@@ -156,11 +156,11 @@ const REQUEST_FAULTS = {
   ]),
   'request-b': requestFault(
     [
-      { type: 0, layout: [H, writable(1025), S] },
+      { type: 0, layout: [H, writable(0, { len: 0x8000_0001 }), S] },
       { type: 0, layout: [H, ...Array.from({ length: 5 }, () => writable(512)), S] },
-      { type: 0, layout: [H, ...Array.from({ length: 5 }, () => writable(0, { len: 0xffff_fe00 })), S] },
+      { type: 0, layout: [H, ...Array.from({ length: 2 }, () => writable(0, { len: 0x8000_0000 })), S] },
     ],
-    { sizeMax: 1024, segMax: 4 },
+    { sizeMax: 0x8000_0000, segMax: 4 },
   ),
   'request-c': requestFault([
     { type: 0, layout: [H, S] },

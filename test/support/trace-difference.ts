@@ -29,8 +29,21 @@ function stepDifference(one: Step, other: Step): string | undefined {
   const [was, is] = [one, other].map(({ call, result }) => resultText(call, result))
   if (was !== is) return `the result was ${was}, is ${is}`
   for (const field of ['config', 'throttle', 'planned', 'counters', 'payload', 'nanos'] as const) {
-    const [before, after] = [one[field], other[field]]
-    if (!isDeepStrictEqual(before, after)) return `${field} was ${JSON.stringify(before)}, is ${JSON.stringify(after)}`
+    const found = partDifference(field, one[field], other[field])
+    if (found) return found
   }
   return undefined
+}
+
+/** Down to the innermost part that differs. */
+function partDifference(path: string, before: unknown, after: unknown): string | undefined {
+  if (isDeepStrictEqual(before, after)) return undefined
+  if (before && after && typeof before === 'object' && typeof after === 'object') {
+    for (const key of Object.keys({ ...before, ...after })) {
+      const [was, is] = [before, after].map((part) => (part as Record<string, unknown>)[key])
+      const found = partDifference(`${path}.${key}`, was, is)
+      if (found) return found
+    }
+  }
+  return `${path} was ${JSON.stringify(before)}, is ${JSON.stringify(after)}`
 }

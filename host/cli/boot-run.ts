@@ -6,6 +6,11 @@
 import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { FileBackend } from '../backend/file.ts'
 import type { GuestMemory } from '../device/guest-memory.ts'
+
+import type { VirtioBlkOptions } from '../device/options.ts'
+
+import { validateSnapshot } from '../device/snapshot.ts'
+
 import type { ThrottleOptions } from '../device/throttle.ts'
 import { VirtioBlk } from '../device/virtio-blk.ts'
 import type { Counters } from '../engine/state.ts'
@@ -21,6 +26,7 @@ import type { V86Machine } from '../vmm/v86.ts'
 import { loadV86 } from '../vmm/v86-node.ts'
 import type { V86Runtime } from '../vmm/v86-types.ts'
 import { countersTable } from './counters.ts'
+import { Recording } from './recording.ts'
 import { checkIdentity, identityOf, writeSaveFile } from './saved-file.ts'
 import { attachTerminal, type TerminalOptions } from './terminal.ts'
 
@@ -42,6 +48,8 @@ export interface BootOrders {
   readonly append?: string
   /** where the machine is saved when the guest asks for it */
   readonly save?: string
+  /** where the trace goes */
+  readonly record?: string
 }
 
 export interface ResumeOrders {
@@ -49,6 +57,7 @@ export interface ResumeOrders {
   /** none of it: as it was saved */
   readonly throttle: ThrottleOptions
   readonly save: string | undefined
+  readonly record: string | undefined
   /** also on an image that has changed since */
   readonly force: boolean
 }
@@ -62,7 +71,7 @@ export function say(message: string): void {
 
 /** The disk runs on this thread, over v86's memory. */
 export async function bootInV86(orders: BootOrders, backend: FileBackend): Promise<number> {
-  const { own, readOnly, throttle, append, save, memoryBytes = V86_MEMORY } = orders
+  const { own, readOnly, throttle, append, save, record, memoryBytes = V86_MEMORY } = orders
   const { script } = own
   const runtime = await loadV86()
   const assets = await v86Images(own)
@@ -72,7 +81,8 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
     memoryBytes,
     hasScript: script !== undefined,
     save,
-    makeDisk: (memory, onInterrupt) => VirtioBlk.create({ memory, backend, readOnly, throttle, onInterrupt }),
+    record,
+    makeDisk: (parts) => VirtioBlk.create({ ...parts, backend, readOnly, throttle }),
     begin: (options, disk) =>
       startLinux({
         ...options,
@@ -89,17 +99,19 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
 
 /** Goes on with a saved machine, its disk with it. A limit that is given replaces the saved one. */
 export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): Promise<number> {
-  const { saved, throttle, save, force } = orders
+  const { saved, throttle, save, record, force } = orders
   if (!force) checkIdentity(backend, saved.image)
+  validateSnapshot(saved.disk)
   const runtime = await loadV86()
   return runInV86(backend, {
     runtime,
     memoryBytes: saved.memoryBytes,
     hasScript: saved.hasScript,
     save,
-    makeDisk: async (memory, onInterrupt) => {
+    record,
+    makeDisk: async (parts) => {
       const override = force ? (['capacity'] as const) : []
-      const disk = await VirtioBlk.restore(saved.disk, { memory, backend, onInterrupt, override })
+      const disk = await VirtioBlk.restore(saved.disk, { ...parts, backend, override })
       if (Object.values(throttle).some((limit) => limit !== undefined)) disk.setThrottle(throttle)
       return disk
     },
@@ -107,19 +119,23 @@ export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): P
   })
 }
 
-type MakeDisk = (memory: GuestMemory, onInterrupt: () => void) => Promise<VirtioBlk>
+type Connect = (memory: GuestMemory, onInterrupt: () => void) => Promise<VirtioBlk>
+/** What the machine and the recording give to a disk. */
+type DiskParts = Pick<VirtioBlkOptions, 'memory' | 'onInterrupt' | 'engine'>
 
 interface V86Run {
   readonly runtime: V86Runtime
   readonly memoryBytes: number
   readonly hasScript: boolean
   readonly save: string | undefined
-  readonly makeDisk: MakeDisk
-  readonly begin: (options: AttendOptions, disk: MakeDisk) => Promise<LinuxGuest<V86Machine>>
+  readonly record: string | undefined
+  readonly makeDisk: (parts: DiskParts) => Promise<VirtioBlk>
+  readonly begin: (options: AttendOptions, disk: Connect) => Promise<LinuxGuest<V86Machine>>
 }
 
 async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
-  const { save, hasScript } = run
+  const { save, record, hasScript } = run
+  const recording = record === undefined ? undefined : new Recording(record, false)
   let disk: VirtioBlk | undefined
   let guest: LinuxGuest<V86Machine> | undefined
   let saving: Promise<SavedMachine> | undefined
@@ -138,7 +154,7 @@ async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
     else say('the guest ran `save`, and goes on, because --save FILE was not given')
   }
   guest = await run.begin({ onConsole, onSave }, async (memory, onInterrupt) => {
-    disk = await run.makeDisk(memory, onInterrupt)
+    disk = await run.makeDisk({ memory, onInterrupt, ...(recording && { engine: recording.recorder.engine }) })
     return disk
   })
   const end = async (): Promise<void> => {
@@ -147,6 +163,7 @@ async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
     backend.flush()
     if (disk) showCounters(disk.counters)
     await disk?.close()
+    if (recording) say(await recording.write())
   }
   const status = await attend(guest, { keyboard: !hasScript, save: save === undefined ? undefined : startSaving }, end)
   if (save === undefined) return status
@@ -164,12 +181,14 @@ async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
 
 /** The disk runs on a worker's thread. A KVM that is not usable is one that a stock kernel does not get far on. */
 export async function bootOnKvm(orders: BootOrders, { isUsable }: KvmVerdict): Promise<number> {
-  const { file, own, readOnly, throttle, append, vcpus, memoryBytes = KVM_MEMORY } = orders
+  const { file, own, readOnly, throttle, append, vcpus, record, memoryBytes = KVM_MEMORY } = orders
+  const recording = record === undefined ? undefined : new Recording(record, true)
   const assets = await kvmImages(own)
   const memory = KvmMachine.memory(memoryBytes)
   const worker = await DiskWorker.create({ onFailure: say })
   try {
-    const disk = await worker.attach({ memory, backend: { file }, readOnly, throttle })
+    const recorded = recording && { record: recording.recorder }
+    const disk = await worker.attach({ memory, backend: { file }, readOnly, throttle, ...recorded })
     const guest = await startLinuxOnKvm({
       assets,
       memory,
@@ -183,6 +202,7 @@ export async function bootOnKvm(orders: BootOrders, { isUsable }: KvmVerdict): P
     return await attend(guest, { keyboard: own.script === undefined }, async () => {
       showCounters(disk.counters)
       await disk.close()
+      if (recording) say(await recording.write())
       if (!readOnly) flush(file) // as in v86
     })
   } catch (error) {

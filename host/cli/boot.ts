@@ -10,6 +10,7 @@ import { bzImageBytes, isBzImage } from '../vmm/kernel-image.ts'
 import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
 import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, resumeInV86, say } from './boot-run.ts'
 import { count, parse, UsageError } from './options.ts'
+import { Recording } from './recording.ts'
 import { checkSaveFile, readSaveFile } from './saved-file.ts'
 
 const HELP = `Usage: vblk boot --disk FILE [OPTIONS]
@@ -27,6 +28,7 @@ Ctrl-] pulls the plug. The counters of the device are printed at the end.
   --save FILE         the guest has a command \`save\`: it ends the guest and saves it, as does Ctrl-]; v86 only
   --resume FILE       go on with a saved guest, after its \`save\`; the disk has to be as it was. Limits given here
                       replace the saved ones; all the rest is as it was saved
+  --record FILE       record the disk: replay it with vblk replay, look at it with vblk trace
   --force             resume although the disk has changed; the guest may destroy what is on it
   --accel HOW         kvm: on hardware, x86-64; v86: in an emulator, i386; auto (default): KVM if /dev/kvm can run a
                       stock kernel, which is tried, else v86
@@ -54,6 +56,7 @@ const OPTIONS = {
   script: { type: 'string' },
   memory: { type: 'string' },
   save: { type: 'string' },
+  record: { type: 'string' },
   resume: { type: 'string' },
   force: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -86,6 +89,7 @@ export async function boot(args: string[]): Promise<number> {
   checkSaving(values, wanted)
   const throttle = throttleOf(values)
   if (values.save !== undefined) checkSaveFile(values.save, values.disk)
+  if (values.record !== undefined) Recording.check(values.record, values.disk)
   if (values.resume !== undefined) return resume(values.disk, values.resume, values, throttle)
   const memoryBytes = memoryOf(values.memory)
   const vcpus = cpusOf(values.cpus)
@@ -103,6 +107,7 @@ export async function boot(args: string[]): Promise<number> {
     ...(vcpus !== undefined && { vcpus }),
     ...(values.append !== undefined && { append: values.append }),
     ...(values.save !== undefined && { save: values.save }),
+    ...(values.record !== undefined && { record: values.record }),
   }
   try {
     const choice = await chooseAccel(wanted, orders)
@@ -129,7 +134,10 @@ async function resume(disk: string, file: string, values: Values, throttle: Thro
     onWarning: (message) => say(`warning: ${message}`),
   })
   try {
-    return await resumeInV86({ saved, throttle, save: values.save, force: values.force ?? false }, backend)
+    return await resumeInV86(
+      { saved, throttle, save: values.save, record: values.record, force: values.force ?? false },
+      backend,
+    )
   } finally {
     backend.close()
   }

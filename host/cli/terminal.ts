@@ -1,5 +1,6 @@
 // The user's terminal as a guest's console: raw, so that every key goes to the guest, Ctrl-C too; Ctrl-] leaves: it
-// pulls the plug, or saves the machine where that was asked for. Also ends the guest in order when we are told to stop (SIGINT, SIGTERM), and puts the terminal back whatever happens.
+// pulls the plug, or saves the machine where that was asked for. Also ends the guest in order when we are told to stop
+// (SIGINT, SIGTERM), and puts the terminal back whatever happens.
 
 import { constants } from 'node:os'
 import type { LinuxGuest } from '../vmm/linux-guest.ts'

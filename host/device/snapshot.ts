@@ -22,6 +22,7 @@
 import * as abi from '../../assembly/abi.ts'
 import * as spec from '../../assembly/spec.ts'
 import { COUNTER_INDEX } from '../engine/state.ts'
+import { crc32 } from './crc32.ts'
 import { FEATURE_BITS, type FeatureName } from './options.ts'
 import type { ThrottleOptions } from './throttle.ts'
 
@@ -158,18 +159,6 @@ export function writeField(view: DataView, at: number, kind: Kind, value: bigint
   else view.setBigUint64(at, BigInt.asUintN(64, value), true)
 }
 
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1
-  return crc
-})
-
-function checksum(bytes: Uint8Array): number {
-  let crc = 0xffffffff
-  for (const byte of bytes) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] as number)
-  return ~crc >>> 0
-}
-
 // Writing --------------------------------------------------------------------------------------------------
 
 /** The queues' values hold `waitNanos` besides the QUEUE_FIELDS. */
@@ -189,7 +178,7 @@ export function encodeSnapshot(device: Values, serial: Uint8Array, queues: reado
   }
   put(device, DEVICE_FIELDS)
   for (const queue of queues) put(queue, [...QUEUE_FIELDS, [WAIT, 'u64', 0]])
-  view.setUint32(at, checksum(bytes.subarray(0, at)), true)
+  view.setUint32(at, crc32(bytes.subarray(0, at)), true)
   return bytes
 }
 
@@ -217,7 +206,7 @@ export function validateSnapshot(bytes: Uint8Array): SnapshotInfo {
 export function decodeSnapshot(given: Uint8Array): Snapshot {
   if (!(given instanceof Uint8Array)) throw new TypeError('snapshot: a Uint8Array is wanted')
   // Whoever else has the bytes cannot change them between check and use.
-  const bytes = given.slice()
+  const bytes = new Uint8Array(given) // not slice(), with which a Buffer of Node's makes no copy
   const view = new DataView(bytes.buffer)
   checkFrame(bytes, view)
   let at = HEAD_BYTES
@@ -275,7 +264,7 @@ function checkFrame(bytes: Uint8Array, view: DataView): void {
     throw new SnapshotError('length', 12, `is ${length}, but there are ${bytes.length} bytes, and ${end} at least`)
   }
   const at = length - CHECKSUM_BYTES
-  const [stored, actual] = [view.getUint32(at, true), checksum(bytes.subarray(0, at))]
+  const [stored, actual] = [view.getUint32(at, true), crc32(bytes.subarray(0, at))]
   if (stored !== actual) {
     throw new SnapshotError('checksum', at, `is ${hex(stored)}, that of the bytes is ${hex(actual)}: they have changed`)
   }

@@ -13,6 +13,7 @@
 // |     36 |     4 | CRC-32 of the 36 bytes before                                             |
 // |     40 |       | facts, disk, machine                                                      |
 
+import { crc32 } from '../device/crc32.ts'
 import type { ConsoleState } from './guest.ts'
 import type { V86State } from './v86.ts'
 
@@ -45,7 +46,7 @@ interface Facts extends Omit<SavedMachine, 'machine' | 'disk'> {
   readonly stateBytes: number
 }
 
-/** A file that is no saved machine, or not a whole one, or one that this version cannot read. One line, with the place. */
+/** A file that is no saved machine, not a whole one, or one that this version cannot read. One line, with the place. */
 export class SavedMachineError extends Error {
   constructor(message: string) {
     super(`saved machine: ${message}`)
@@ -87,7 +88,9 @@ export async function packSavedMachine({ machine, disk, ...rest }: SavedMachine)
 }
 
 /** Throws SavedMachineError. The disk's part is whole then; what is in it, VirtioBlk.restore checks. */
-export async function unpackSavedMachine(file: Uint8Array): Promise<SavedMachine> {
+export async function unpackSavedMachine(given: Uint8Array): Promise<SavedMachine> {
+  // Node's Buffer is a Uint8Array that does some things in another way.
+  const file = new Uint8Array(given.buffer, given.byteOffset, given.length)
   const [factsPart, disk, compressed] = partsOf(file)
   const { typed, stateBytes, ...facts } = factsOf(factsPart)
   let state: Uint8Array
@@ -199,19 +202,4 @@ async function pipe(bytes: Uint8Array, { writable, readable }: Through, most = N
     at += piece.length
   }
   return all
-}
-
-const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1
-  return value
-})
-
-/** As in gzip and zip. */
-function crc32(bytes: Uint8Array): number {
-  let crc = -1
-  for (let at = 0; at < bytes.length; at++) {
-    crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (bytes[at] as number)) & 0xff] as number)
-  }
-  return ~crc >>> 0
 }

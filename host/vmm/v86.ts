@@ -11,6 +11,7 @@
 import { VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import type { KernelImage } from './kernel-image.ts'
+import { SavedMachineError } from './saved-machine.ts'
 import type { V86Cpu, V86Emulator, V86Runtime, V86Settings } from './v86-types.ts'
 
 /** What the machine needs of a device: VirtioBlk has it. */
@@ -286,7 +287,12 @@ function images({ bios, vgaBios, kernel, initrd, cmdline }: V86BootOptions) {
 async function restore(emulator: V86Emulator, { state, typed }: V86State): Promise<void> {
   const { cpu } = emulator.v86
   const { byteOffset, length } = cpu.mem8
-  await emulator.restore_state(exactBuffer(state))
+  try {
+    await emulator.restore_state(exactBuffer(state))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new SavedMachineError(`v86 does not take the state in it: ${reason}`)
+  }
   if (cpu.mem8.byteOffset !== byteOffset || cpu.mem8.length !== length) {
     throw new Error('v86: its guest RAM moved when the state was restored, which no version did so far')
   }

@@ -17,8 +17,12 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createImage } from '../../host/backend/image.ts'
+import { MemoryBackend } from '../../host/backend/memory.ts'
+import { GuestMemory } from '../../host/device/guest-memory.ts'
+import { VirtioBlk } from '../../host/device/virtio-blk.ts'
 import { GuestAssetsError, guestAssets } from '../../host/vmm/debian.ts'
 import { packSavedMachine } from '../../host/vmm/saved-machine.ts'
+import { loadV86 } from '../../host/vmm/v86-node.ts'
 import { assertRefused, vblk } from './run-vblk.ts'
 
 const test = suite<{ folder: string; image: string; file: string }>('vblk boot --save')
@@ -92,12 +96,21 @@ test('resume: the image is another one -> refused, with what is different and th
   assertRefused(outcome, image, 'its size was 512 and is 1048576', '1970-01-01', '--force')
 })
 
-test('resume: a disk snapshot that is none -> refused, also with --force', async ({ image, file }) => {
-  const identity = { bytes: 1 << 20, modified: '1', isReadOnly: false }
-  writeFileSync(file, await packSavedMachine({ ...SAVED, version: await installed(), image: identity }))
-  const { status, stderr } = vblk(['boot', '--disk', image, '--resume', file, '--force'])
-  assert.is(status, 2, stderr)
-  assert.match(stderr, 'snapshot')
+test('resume: a disk snapshot that is none, a state that is none -> refused, also with --force', async ({
+  image,
+  file,
+}) => {
+  const { version } = await loadV86()
+  const saved = { ...SAVED, version, image: { bytes: 1 << 20, modified: '1', isReadOnly: false } }
+  writeFileSync(file, await packSavedMachine(saved))
+  assertRefused(vblk(['boot', '--disk', image, '--resume', file, '--force']), 'snapshot')
+  const disk = await VirtioBlk.create({
+    memory: GuestMemory.create({ ramBytes: 1 << 20 }),
+    backend: new MemoryBackend(1 << 20),
+  })
+  writeFileSync(file, await packSavedMachine({ ...saved, disk: disk.snapshot() }))
+  await disk.close()
+  assertRefused(vblk(['boot', '--disk', image, '--resume', file, '--force']), 'v86 does not take the state')
 })
 
 /** Whole as a file, and nothing that a machine could go on with. */
@@ -110,10 +123,6 @@ const SAVED = {
   hasScript: true,
   machine: { state: new Uint8Array(100), typed: new Uint8Array() },
   disk: new Uint8Array(3),
-}
-
-async function installed(): Promise<string> {
-  return (await import('../../host/vmm/v86-node.ts')).loadV86().then(({ version }) => version)
 }
 
 const linux = await guestAssets().catch((error: unknown) => {

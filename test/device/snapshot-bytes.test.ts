@@ -159,6 +159,7 @@ test('device rule 26: bytes in the middle of a larger buffer, and in a shared on
   const large = new Uint8Array(LENGTH + 20)
   large.set(bytes, 7)
   assert.is(validateSnapshot(large.subarray(7, 7 + LENGTH)).serial, 'sample')
+  assert.is(validateSnapshot(Buffer.from(large.buffer, 7, LENGTH)).serial, 'sample')
   const shared = new Uint8Array(new SharedArrayBuffer(LENGTH))
   shared.set(bytes)
   assert.is(validateSnapshot(shared).serial, 'sample')

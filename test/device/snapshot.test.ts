@@ -6,6 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { MemoryBackend, VirtioBlk, validateSnapshot } from '../../host/index.ts'
 import { answered, diskBytes, each, pattern, unanswered } from '../support/device.ts'
+import { EngineTap } from '../support/engine-tap.ts'
 import type { Flavour } from '../support/engines.ts'
 import { LateBackend } from '../support/late-backend.ts'
 import { MovingDevice, moves, moving } from '../support/moving-device.ts'
@@ -208,6 +209,67 @@ eachMove('device rule 26: a stopped queue, a queue set up and not ready, FAILED 
   assert.equal([f.raw.reg.status, f.raw.reg.read(0x44)], [0x8b, 0])
   assert.equal(f.device.snapshot(), bytes)
 })
+
+eachMove('device rule 26: a ring across two touching regions -> found again in the new memory', async (from, to) => {
+  const f = new MovingDevice(from, [
+    { gpa: 0, bytes: 0x40000 },
+    { gpa: 0x40000, bytes: 0xc0000 },
+  ])
+  await f.start(from)
+  const ring = { size: 16, desc: 0x40000 - 128, avail: 0x30000, used: 0x31000 }
+  const { queue } = f.raw.negotiate({ queues: [ring] })
+  for (let i = 0; i < 3; i++) answered(queue.run(read(i)), 0, 513)
+  await f.move(to)
+  for (let i = 0; i < 15; i++) answered(queue.run(read(i)), 0, 513)
+  assert.is(queue.usedIdx, 18)
+})
+
+eachMove(
+  'device rules 12 and 26: a driver without FLUSH -> its writes stay durable before they complete',
+  async (from, to) => {
+    const f = await moving(from)
+    const { queue } = f.raw.negotiate({ flush: false })
+    answered(queue.run({ type: 1, sector: 0, dataOut: pattern(512) }), 0, 1)
+    const backend = new LateBackend(f.disk)
+    await f.move(to, { backend })
+    const write = queue.run({ type: 1, sector: 1, dataOut: pattern(512) })
+    backend.finishAll()
+    await settle()
+    unanswered(write)
+    assert.equal(backend.calls, ['write 512+512', 'flush'])
+    backend.finishAll()
+    await settle()
+    answered(write, 0, 1)
+  },
+)
+
+each(
+  test,
+  'device rules 7 and 26: after a trap in the middle of a drain -> needs its reset, and comes back',
+  async (flavour) => {
+    for (const [call, when] of [
+      ['plan', 'after'],
+      ['complete', 'before'],
+      ['complete', 'after'],
+      ['publish', 'before'],
+    ] as const) {
+      const f = new MovingDevice(flavour)
+      const tap = new EngineTap(flavour.engine)
+      await f.start({ ...flavour, engine: tap.engine })
+      const { queue } = f.raw.negotiate()
+      answered(queue.run(read(1)), 0, 513)
+      tap.trapNext(call, when)
+      queue.run(read(2))
+      assert.is(f.raw.reg.status, 0x4f)
+      await f.move(flavour)
+      assert.equal([f.raw.reg.status, f.interrupts, queue.usedIdx], [0x4f, 1, 1], `${when} ${call}`)
+      queue.kick()
+      assert.is(queue.usedIdx, 1)
+      const again = f.raw.negotiate()
+      for (let i = 0; i < 40; i++) answered(again.queue.run({ type: 4 }), 0, 1)
+    }
+  },
+)
 
 // Back ends that are late ------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ import { Raw } from '../../host/driver/raw.ts'
 import { type DeviceOptions, diskBytes } from './device.ts'
 import { type Flavour, flavours } from './engines.ts'
 
-const RAM = { regions: [{ gpa: 0, bytes: 1 << 20 }], stateBytes: 1 << 20 }
+const RAM_BYTES = 1 << 20
+const ONE_REGION = [{ gpa: 0, bytes: RAM_BYTES }]
 
 /** The other half of a restore's options. */
 export type MoveOptions = Partial<RestoreOptions>
@@ -27,16 +28,19 @@ export class MovingDevice {
   readonly disk = new MemoryBackend(diskBytes(0, 1 << 20))
   readonly raw: Raw
   #device: VirtioBlk | undefined
+  readonly #regions: readonly { gpa: number; bytes: number }[]
   #life = 0
 
-  constructor(flavour: Flavour) {
-    this.memory = flavour.memory(RAM)
+  /** `regions`: guest RAM in pieces that lie within the first MiB. Default: all of it in one piece. */
+  constructor(flavour: Flavour, regions: readonly { gpa: number; bytes: number }[] = ONE_REGION) {
+    this.#regions = regions
+    this.memory = this.#make(flavour)
     this.raw = new Raw({
       mmio: {
         mmioRead: (offset, width) => this.device.mmioRead(offset, width),
         mmioWrite: (offset, width, value) => this.device.mmioWrite(offset, width, value),
       },
-      memory: { regions: RAM.regions, view: (gpa, bytes) => this.memory.view(gpa, bytes) },
+      memory: { regions, view: (gpa, bytes) => this.memory.view(gpa, bytes) },
     })
   }
 
@@ -45,9 +49,15 @@ export class MovingDevice {
     return this.#device
   }
 
+  #make(flavour: Flavour): GuestMemory {
+    return flavour.memory({ regions: this.#regions, stateBytes: 1 << 20 })
+  }
+
   /** A copy of guest RAM. */
   ram(): Uint8Array {
-    return this.memory.view(0, 1 << 20).slice()
+    const bytes = new Uint8Array(RAM_BYTES)
+    for (const { gpa, bytes: length } of this.#regions) bytes.set(this.memory.view(gpa, length), gpa)
+    return bytes
   }
 
   async start(flavour: Flavour, device: DeviceOptions = {}, backend: BlockBackend = this.disk): Promise<this> {
@@ -77,8 +87,8 @@ export class MovingDevice {
 
   /** The options with which `flavour` restores it over the same disk and a copy of the RAM. */
   target(flavour: Flavour, options: MoveOptions = {}, ram: Uint8Array = this.ram()): RestoreOptions {
-    const memory = flavour.memory(RAM)
-    memory.view(0, 1 << 20).set(ram)
+    const memory = this.#make(flavour)
+    for (const { gpa, bytes } of this.#regions) memory.view(gpa, bytes).set(ram.subarray(gpa, gpa + bytes))
     return { engine: flavour.engine, memory, backend: this.disk, ...this.#owner(), ...options }
   }
 

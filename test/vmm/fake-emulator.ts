@@ -7,8 +7,6 @@ import type { V86Emulator, V86Runtime, V86Settings } from '../../host/vmm/v86-ty
 const MIB = 1 << 20
 export const FAKE_RAM = 96 * MIB
 export const FAKE_RAM_AT = 2 * MIB
-/** how much of guest RAM its saved state holds */
-export const FAKE_STATE = 4096
 
 /** v86's interfaces; `events` is what the machine did to it. */
 export class FakeEmulator {
@@ -75,10 +73,10 @@ export class FakeEmulator {
 
   destroy(): void {}
 
-  /** A state of the fake's own: the first bytes of guest RAM. */
+  /** A state of the fake's own: guest RAM. */
   async save_state(): Promise<ArrayBuffer> {
     this.events.push('save')
-    return this.v86.cpu.mem8.slice(0, FAKE_STATE).buffer
+    return this.v86.cpu.mem8.slice().buffer
   }
 
   async restore_state(state: ArrayBuffer): Promise<void> {

@@ -62,7 +62,7 @@ export class VirtioBlk {
    */
   static async restore(bytes: Uint8Array, options: RestoreOptions): Promise<VirtioBlk> {
     const plan = planRestore(bytes, options)
-    checkCapacity(plan, options.backend.capacityBytes)
+    checkCapacity(plan, options.backend?.capacityBytes)
     const clock = options.clock ?? nowNanos
     const parts = await setUp(plan.options, clock, plan.snapshot)
     const disk = new VirtioBlk(plan.options, { ...parts, backend: options.backend }, clock)

@@ -13,6 +13,7 @@ import { boot } from './boot.ts'
 import { conformance } from './conformance.ts'
 import { UsageError } from './options.ts'
 import { replay } from './replay.ts'
+import { shrink } from './shrink.ts'
 import { start } from './start.ts'
 import { trace } from './trace.ts'
 
@@ -23,6 +24,7 @@ Usage: vblk COMMAND [OPTIONS]
   boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
   conformance   check the device against the rules of the virtio standard
   replay        replay a recorded trace and compare
+  shrink        shorten a recorded trace as far as a command of yours still fails for it
   start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
   trace         list the requests of a recorded trace, and what else happened
 
@@ -30,7 +32,14 @@ Usage: vblk COMMAND [OPTIONS]
   vblk --version        the version
 `
 
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, conformance, replay, start, trace }
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  boot,
+  conformance,
+  replay,
+  shrink,
+  start,
+  trace,
+}
 
 export async function main(args: string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -4,14 +4,13 @@
 // call, and the stores are looked for after it. Portable.
 
 import * as abi from '../../assembly/abi.ts'
-import { GuestMemory } from '../device/guest-memory.ts'
-import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
-import { EngineState } from '../engine/state.ts'
+import { checkAbi, type EngineExports } from '../engine/engine.ts'
 import { loadTraceEngine } from '../engine/trace.ts'
 import { TraceError } from './bytes.ts'
 import { Digest } from './digest.ts'
 import { counterName, eventName, eventText, resultText } from './names.ts'
 import { Observed } from './observe.ts'
+import { makeMemory, writeConfig } from './set-up.ts'
 import {
   digestStep,
   type InitConfig,
@@ -98,7 +97,6 @@ function same(field: string, expected: string | number, seen: string | number): 
 }
 
 class Player {
-  readonly #memory: GuestMemory
   readonly #engine: EngineExports
   readonly #observed: Observed
   /** the trace flavour tells us itself */
@@ -112,38 +110,11 @@ class Player {
   constructor(config: InitConfig, options: PlayOptions) {
     const { engine } = options
     this.#isTold = engine === undefined
-    const [, , , , queues = 0, queueSizeMax = 0, segMax = 0] = config.words
-    const scratch = new WebAssembly.Memory({ initial: 1 })
-    const sizes = loadEngine(scratch) as EngineExports
-    const bytes = sizes.stateBytes(queues, queueSizeMax, segMax, config.regions.length) >>> 0
-    if (bytes === 0) throw new TraceError('step 0: no engine has room for the queues that the trace says')
-    try {
-      this.#memory = GuestMemory.create({
-        regions: config.regions,
-        stateBytes: bytes + 64,
-        shared: options.shared ?? false,
-      })
-    } catch (error) {
-      throw new TraceError(`step 0: the trace's guest RAM cannot be made: ${(error as Error).message}`)
-    }
-    const { memory } = this.#memory
-    this.#engine = checkAbi(engine ? engine(memory) : loadTraceEngine(memory, (...event) => this.#told(...event)))
-    const state = new EngineState(memory, this.#memory.allocate(bytes))
-    const [featuresLow = 0, featuresHigh = 0, capacityLow = 0, capacityHigh = 0, , , , sizeMax = 0] = config.words
-    const [blockSize = 0, readOnly = 0] = config.words.slice(8)
-    state.writeConfig({
-      deviceFeatures: (BigInt(featuresHigh) << 32n) | BigInt(featuresLow),
-      capacitySectors: capacityHigh * 2 ** 32 + capacityLow,
-      queues,
-      queueSizeMax,
-      segMax,
-      sizeMax,
-      blockSize,
-      readOnly: readOnly !== 0,
-      serial: config.serial,
-      regions: this.#memory.regions,
-    })
-    this.#observed = new Observed(memory, state.ptr)
+    const { memory, ptr } = makeMemory(config, options.shared ?? false)
+    const listener = (...event: [number, number, number, number]): void => this.#told(...event)
+    this.#engine = checkAbi(engine ? engine(memory.memory) : loadTraceEngine(memory.memory, listener))
+    writeConfig(config, memory, ptr)
+    this.#observed = new Observed(memory.memory, ptr)
   }
 
   /** Makes the call; returns the step as it was seen. Throws Differs. */
@@ -296,7 +267,7 @@ function lowOf(view: DataView, width: number): number {
 }
 
 /** The bytes of a load or store. */
-function storedBytes({ kind, low, high, bytes }: TraceEvent): Uint8Array {
+export function storedBytes({ kind, low, high, bytes }: TraceEvent): Uint8Array {
   if (bytes) return bytes
   const width = WIDTHS[kind] as number
   if (width === 0) return new Uint8Array(kind === abi.TRACE_ZERO ? low : 0)

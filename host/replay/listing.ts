@@ -1,10 +1,11 @@
-// A trace as people read it: its requests, each put together from the loads, the decision, the back end's result and the
-// stores of several steps, and between them what else happened: register writes, resets, stalls, ring faults,
+// A trace as people read it: its requests, each put together from the loads, the decision, the back end's result and
+// the stores of several steps, and between them what else happened: register writes, resets, stalls, ring faults,
 // interrupts. For the command line and for pages. Portable.
 
 import * as abi from '../../assembly/abi.ts'
 import * as spec from '../../assembly/spec.ts'
 import { decisionText } from './names.ts'
+import { callText } from './player.ts'
 import type { PlannedRequest, Step, TraceEvent } from './step.ts'
 import type { Trace } from './trace.ts'
 
@@ -101,7 +102,7 @@ class Lister {
     this.#nanos = step.nanos
     const { call, args, result = 0 } = step
     const [first = 0, second = 0, third = 0] = args
-    if (step.result === undefined) this.#say('trap', `${call} trapped: a bug of the engine`)
+    if (step.result === undefined) this.#say('trap', `${callText(step)} trapped: a bug of the engine`)
     if (call === 'init') this.#init(step)
     else if (call === 'mmioWrite') this.#write(first, second, third, result)
     else if (call === 'plan') this.#plan(step, first)

@@ -1,5 +1,5 @@
-// `vblk replay` as a user meets it: a trace that replays, an engine that is wrong by one byte, an engine that is none, and
-// files that are no traces.
+// `vblk replay` as a user meets it: a trace that replays, an engine that is wrong by one byte, an engine that is none,
+// and files that are no traces.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -120,7 +120,9 @@ async function main() {
   await engine(['debug'])
   await step('tests', [...files('test'), ...host, ...files('assembly'), ...engines], async () => {
     rmSync(join(root, 'build/test'), { recursive: true, force: true })
-    const entryPoints = files('test').filter((file) => /(\.(test|module)\.ts|bench\/\w+\.ts)$/.test(file))
+    const entryPoints = files('test').filter((file) =>
+      /(\.(test|module)\.ts|bench\/\w+\.ts|golden\/make\.ts)$/.test(file),
+    )
     await bundle({ entryPoints, outdir: 'build/test', outbase: 'test', platform: 'node' })
   })
 }

@@ -194,7 +194,7 @@ const ENTRIES = [
 /** Programs that package.json or another program starts, and ambient types. */
 function isEntry(file: string): boolean {
   if (ENTRIES.includes(file) || file.endsWith('.d.ts') || file === 'assembly/index.ts') return true
-  return /\.(test|module)\.ts$/.test(file) || /^test\/bench\/\w+\.ts$/.test(file)
+  return /\.(test|module)\.ts$/.test(file) || /^test\/(bench\/\w+|golden\/make)\.ts$/.test(file)
 }
 
 const imports = new Map(files.map((file) => [file, importsOf(file)]))

@@ -2,12 +2,14 @@
 // the user can mend.
 
 import { BackendError } from '../backend/types.ts'
+import { SnapshotError } from '../device/snapshot.ts'
 import { KvmError } from '../kvm/errors.ts'
 import { TraceError } from '../replay/bytes.ts'
 import { BootImageError } from '../vmm/boot-params.ts'
 import { GuestAssetsError } from '../vmm/debian.ts'
 import { MachineError } from '../vmm/kvm-machine.ts'
 import { LinuxGuestError } from '../vmm/linux-guest.ts'
+import { SavedMachineError } from '../vmm/saved-machine.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
 import { boot } from './boot.ts'
 import { conformance } from './conformance.ts'
@@ -73,6 +75,7 @@ function explain(who: string, error: unknown): number {
   if (error instanceof UsageError || error instanceof BackendError) return complain(who, error.message, 2)
   if (error instanceof KvmError || error instanceof BootImageError) return complain(who, error.message, 2)
   if (error instanceof GuestAssetsError || error instanceof V86MissingError) return complain(who, error.message, 2)
+  if (error instanceof SavedMachineError || error instanceof SnapshotError) return complain(who, error.message, 2)
   if (error instanceof TraceError) return complain(who, error.message, 2)
   if (error instanceof LinuxGuestError || error instanceof MachineError) return complain(who, error.message, 1)
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)

@@ -110,6 +110,7 @@ class Lister {
     else if (call === 'kicked') this.#say('kick', `queue ${first} kicked by eventfd, ${second} times`)
     else if (call === 'setThrottle') this.#say('host', `throttle set: ${throttleText(step.throttle ?? [])}`)
     else if (call === 'setCapacity') this.#say('host', `capacity set: ${second * 2 ** 32 + first} sectors`)
+    else if (call === 'thaw') this.#say('host', 'restored from a snapshot')
     else if (call === 'fail') this.#say('host', `the host reports failure ${first}: NEEDS_RESET`)
     const effects = call === 'mmioWrite' || call === 'setCapacity' || call === 'fail'
     if (effects && result & abi.EFFECT_INTERRUPT) this.#say('interrupt', 'interrupt, configuration')

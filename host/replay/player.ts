@@ -10,7 +10,7 @@ import { TraceError } from './bytes.ts'
 import { Digest } from './digest.ts'
 import { counterName, eventName, eventText, resultText } from './names.ts'
 import { Observed } from './observe.ts'
-import { makeMemory, writeConfig } from './set-up.ts'
+import { makeMemory, writeConfig, writeSnapshot } from './set-up.ts'
 import {
   digestStep,
   type InitConfig,
@@ -97,6 +97,7 @@ function same(field: string, expected: string | number, seen: string | number): 
 }
 
 class Player {
+  readonly #config: InitConfig
   readonly #engine: EngineExports
   readonly #observed: Observed
   /** the trace flavour tells us itself */
@@ -109,6 +110,7 @@ class Player {
 
   constructor(config: InitConfig, options: PlayOptions) {
     const { engine } = options
+    this.#config = config
     this.#isTold = engine === undefined
     const { memory, ptr } = makeMemory(config, options.shared ?? false)
     const listener = (...event: [number, number, number, number]): void => this.#told(...event)
@@ -124,6 +126,7 @@ class Player {
     this.#events = this.#isTold ? step.events : accesses
     this.#met = 0
     if (step.throttle) this.#observed.writeThrottle(step.throttle)
+    if (step.snapshot) writeSnapshot(step.snapshot, this.#config, this.#observed)
     if (this.#isTold) this.#prime()
     else this.#primeAll(accesses)
     const result = this.#call(step)
@@ -184,40 +187,58 @@ class Player {
   /** All bytes that the call loads before it stores to them, and others where it stores first. */
   #primeAll(accesses: readonly TraceEvent[]): void {
     const known = new Map<number, number>()
+    const zeroed: TraceEvent[] = []
+    // Where it stores, anything but what is to be stored: a store that is missing must not go unseen.
+    for (const zeros of accesses) if (zeros.kind === abi.TRACE_ZERO) this.#bytesOf(zeros).fill(0xff)
     for (const access of accesses) {
+      if (access.kind === abi.TRACE_ZERO) zeroed.push(access)
       const bytes = storedBytes(access)
       for (let i = 0; i < bytes.length; i++) {
         const at = access.at + i
         const byte = bytes[i] as number
-        const before = known.get(at)
+        const isZeroed = zeroed.some((zeros) => at >= zeros.at && at < zeros.at + zeros.low)
+        const before = known.get(at) ?? (isZeroed ? 0 : undefined)
         if (isLoad(access.kind) && before !== undefined && before !== byte) {
           throw new TraceError('the guest changed its memory in the middle of a call: replay this on the trace flavour')
         }
-        // Where it stores, anything but what is to be stored: a store that is missing must not go unseen.
         if (before === undefined) this.#putByte(at, isLoad(access.kind) ? byte : byte ^ 0xff)
         known.set(at, byte)
       }
     }
   }
 
+  /** The guest's bytes that a store covers. */
+  #bytesOf(store: TraceEvent): Uint8Array {
+    const count = store.kind === abi.TRACE_ZERO ? store.low : storedBytes(store).length
+    const ptr = this.#observed.ptrOf(store.at)
+    const last = this.#observed.ptrOf(store.at + count - 1)
+    if (count === 0) return new Uint8Array(0)
+    if (ptr === 0 || last - ptr !== count - 1) {
+      throw new TraceError(`${eventText(store)} is not wholly in one region of guest RAM`)
+    }
+    return this.#observed.bytes(ptr, count)
+  }
+
   #compareStores(accesses: readonly TraceEvent[]): void {
-    const observed = this.#observed
     const isShort = new Set<number>()
     for (const { kind, at } of accesses) {
       if (isStore(kind)) for (let i = 0; i < (WIDTHS[kind] as number); i++) isShort.add(at + i)
     }
     for (const store of lastingStores(accesses)) {
-      const expected = storedBytes(store)
-      const ptr = observed.ptrOf(store.at)
-      if (ptr === 0) throw new TraceError(`a store to 0x${store.at.toString(16)}, which is not guest RAM`)
-      const seen = observed.bytes(ptr, expected.length)
-      if (expected.every((byte, i) => byte === seen[i] || (store.kind === abi.TRACE_ZERO && isShort.has(store.at + i))))
+      const seen = this.#bytesOf(store)
+      const text = eventText(store)
+      if (store.kind === abi.TRACE_ZERO) {
+        const wrong = seen.findIndex((byte, i) => byte !== 0 && !isShort.has(store.at + i))
+        if (wrong >= 0) throw new Differs(eventName(store.kind), text, `${seen[wrong]} at byte ${wrong} of it`)
         continue
-      const view = new DataView(Uint8Array.from([...seen, 0, 0, 0, 0, 0, 0, 0, 0]).buffer)
+      }
+      const expected = storedBytes(store)
+      if (expected.every((byte, i) => byte === seen[i])) continue
+      const view = new DataView(Uint8Array.from([...seen.subarray(0, 8), 0, 0, 0, 0, 0, 0, 0, 0]).buffer)
       const low = store.kind === abi.TRACE_SERIAL ? store.low : lowOf(view, expected.length)
       const high = expected.length === 8 ? view.getUint32(4, true) : 0
       const found = { ...store, low, high, ...(store.bytes && { bytes: seen.slice() }) }
-      throw new Differs(eventName(store.kind), eventText(store), eventText(found))
+      throw new Differs(eventName(store.kind), text, eventText(found))
     }
   }
 
@@ -266,11 +287,10 @@ function lowOf(view: DataView, width: number): number {
   return width === 2 ? view.getUint16(0, true) : view.getUint32(0, true)
 }
 
-/** The bytes of a load or store. */
+/** The bytes of a load or store; none of zeros, which may be very many. */
 export function storedBytes({ kind, low, high, bytes }: TraceEvent): Uint8Array {
   if (bytes) return bytes
   const width = WIDTHS[kind] as number
-  if (width === 0) return new Uint8Array(kind === abi.TRACE_ZERO ? low : 0)
   const value = new DataView(new ArrayBuffer(8))
   value.setUint32(0, low, true)
   value.setUint32(4, high, true)

@@ -9,8 +9,8 @@ import { TraceError } from './bytes.ts'
 import { Observed } from './observe.ts'
 import { storedBytes } from './player.ts'
 import { Recorder } from './recorder.ts'
-import { makeMemory, writeConfig } from './set-up.ts'
-import { isLoad, isStore, type Step, stepBytesMax, type TraceEvent } from './step.ts'
+import { makeMemory, writeConfig, writeSnapshot } from './set-up.ts'
+import { type InitConfig, isLoad, isStore, type Step, stepBytesMax, type TraceEvent } from './step.ts'
 import type { Trace } from './trace.ts'
 
 /** What may come of fewer steps than there were, beyond what came of all. */
@@ -18,6 +18,7 @@ const MORE_BYTES = 64 << 20
 
 /** Records again and again over one memory: memories are too large to make many of them. */
 export class Rerecorder {
+  readonly #config: InitConfig
   readonly #steps: readonly Step[]
   readonly #place: ReturnType<typeof makeMemory>
   readonly #maxBytes: number
@@ -26,6 +27,7 @@ export class Rerecorder {
   constructor(trace: Trace) {
     const config = trace.steps[0]?.config
     if (config === undefined) throw new TraceError('the trace has no steps')
+    this.#config = config
     this.#steps = trace.steps
     this.#place = makeMemory(config, false)
     this.#maxBytes = MORE_BYTES + 2 * trace.steps.reduce((sum, step) => sum + stepBytesMax(step), 0)
@@ -42,6 +44,7 @@ export class Rerecorder {
     const observed = new Observed(memory.memory, ptr)
     for (const step of steps) {
       if (step.config) writeConfig(step.config, memory, ptr)
+      if (step.snapshot) writeSnapshot(step.snapshot, this.#config, observed)
       if (step.throttle) observed.writeThrottle(step.throttle)
       nanos = step.nanos
       putLoads(observed, step.events)
@@ -65,8 +68,6 @@ function putLoads(observed: Observed, events: readonly TraceEvent[]): void {
   const known = new Set<number>()
   for (const event of events) {
     if (!isLoad(event.kind) && !isStore(event.kind)) continue
-    // Zeros and serials go to data, which the engine does not load.
-    if (event.kind === abi.TRACE_ZERO || event.kind === abi.TRACE_SERIAL) continue
     for (const [i, byte] of storedBytes(event).entries()) {
       const at = event.at + i
       if (isLoad(event.kind) && !known.has(at)) byteAt(observed, at)[0] = byte
@@ -75,7 +76,7 @@ function putLoads(observed: Observed, events: readonly TraceEvent[]): void {
   }
 }
 
-/** Zeros again wherever the step has loaded or stored. */
+/** Zeros again wherever the step has loaded, or stored anything else. */
 function wipe(observed: Observed, events: readonly TraceEvent[]): void {
   for (const event of events) {
     if (event.kind > abi.TRACE_STORE_LAST) continue

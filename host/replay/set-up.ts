@@ -1,10 +1,14 @@
 // A device as a trace configures it: memory with the trace's regions, and a state block with its configuration, ready
-// for init(). The player and whoever records a trace anew both start here. Portable.
+// for init(), or with a snapshot, ready for thaw(). The player and whoever records a trace anew both start here.
+// Portable.
 
 import { GuestMemory } from '../device/guest-memory.ts'
+import { applySnapshot } from '../device/restore.ts'
+import { decodeSnapshot, type Snapshot } from '../device/snapshot.ts'
 import { type EngineExports, loadEngine } from '../engine/engine.ts'
 import { EngineState } from '../engine/state.ts'
 import { TraceError } from './bytes.ts'
+import type { Observed } from './observe.ts'
 import type { InitConfig } from './step.ts'
 
 /** Throws TraceError for a configuration that no engine has room for. */
@@ -37,4 +41,19 @@ export function writeConfig(config: InitConfig, memory: GuestMemory, ptr: number
     serial: config.serial,
     regions: memory.regions,
   })
+}
+
+/** thaw() is given a state that the host has filled. */
+export function writeSnapshot(bytes: Uint8Array, config: InitConfig, observed: Observed): void {
+  let snapshot: Snapshot
+  try {
+    snapshot = decodeSnapshot(bytes)
+  } catch (error) {
+    throw new TraceError(`a snapshot that cannot be restored: ${(error as Error).message}`)
+  }
+  const { queues, queueSizeMax } = snapshot.info
+  if (queues !== config.words[4] || queueSizeMax !== config.words[5]) {
+    throw new TraceError('a snapshot of another device than the one that step 0 makes')
+  }
+  applySnapshot(new EngineState(observed.memory, observed.ptr), snapshot)
 }

@@ -10,6 +10,7 @@ export const TRACE_VERSION = 1
 const MAGIC = 'VBLKTRC\n'
 const HEADER_BYTES = 36
 const VERSION_AT = 8
+const RESERVED_AT = 10
 const LENGTH_AT = 12
 const STEPS_AT = 16
 const BODY_AT = 20
@@ -58,6 +59,7 @@ export function readSteps(body: Uint8Array): Step[] {
     reader.what = `step ${steps.length}`
     const step = readStep(reader, previous)
     if ((step.call === 'init') !== (steps.length === 0)) reader.fail('init is the first step, and only the first')
+    if (steps.length > 0 && steps[0]?.result !== 0) reader.fail('there is no step after an init() that failed')
     steps.push(step)
   }
   return steps
@@ -91,11 +93,13 @@ function checkOf(file: Uint8Array): number {
   return xxHash32(file.subarray(HEADER_BYTES), xxHash32(file.subarray(0, CHECK_AT)))
 }
 
+/** Whether a file that begins so is meant to be a trace. */
+export function isTrace(beginning: Uint8Array): boolean {
+  return new TextEncoder().encode(MAGIC).every((byte, i) => beginning[i] === byte)
+}
+
 function checkHeader(file: Uint8Array): { steps: number; bodyBytes: number; digest: string } {
-  const magic = new TextEncoder().encode(MAGIC)
-  if (!magic.every((byte, i) => file[i] === byte)) {
-    throw new TraceError('this is no trace: it does not begin with VBLKTRC')
-  }
+  if (!isTrace(file)) throw new TraceError('this is no trace: it does not begin with VBLKTRC')
   if (file.length < HEADER_BYTES) {
     throw new TraceError(`the trace is cut off: ${file.length} bytes, its header alone has ${HEADER_BYTES}`)
   }
@@ -106,6 +110,8 @@ function checkHeader(file: Uint8Array): { steps: number; bodyBytes: number; dige
       `the trace has version ${version} (byte ${VERSION_AT}), this program reads version ${TRACE_VERSION}`,
     )
   }
+  const reserved = view.getUint16(RESERVED_AT, true)
+  if (reserved !== 0) throw new TraceError(`the trace has ${reserved} in byte ${RESERVED_AT}, where 0 must be`)
   const length = view.getUint32(LENGTH_AT, true)
   if (length !== file.length) {
     const wrong = file.length < length ? 'is cut off' : 'has bytes behind its end'

@@ -1,6 +1,8 @@
 // Recording a trace anew from what came in, and shrinking one to the steps that a failure needs. The check here is a
 // function; test/cli/shrink.test.ts has commands.
 
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { VIRTIO_MMIO_QUEUE_NOTIFY, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
@@ -20,6 +22,16 @@ test('rerecord: all steps -> the same digest, as often as one likes', async () =
   assert.is(recorder.record(all).digest, trace.digest)
   recorder.record(all.filter((number) => number % 3 !== 0))
   assert.is(recorder.record(all).digest, trace.digest)
+})
+
+test('rerecord: every golden trace -> the same digest', async () => {
+  const files = readdirSync('test/golden').filter((file) => file.endsWith('.trace'))
+  assert.ok(files.length > 10)
+  for (const file of files) {
+    const trace = await Trace.parse(readFileSync(join('test/golden', file)))
+    const again = new Rerecorder(trace).record(trace.steps.map((_, number) => number))
+    assert.is(again.digest, trace.digest, file)
+  }
 })
 
 test('rerecord: any choice of steps -> a trace that replays', async () => {

@@ -9,6 +9,7 @@ import { MemoryBackend } from '../../host/backend/memory.ts'
 import type { BlockBackend } from '../../host/backend/types.ts'
 import { GuestMemory } from '../../host/device/guest-memory.ts'
 import { VirtioBlk } from '../../host/device/virtio-blk.ts'
+import type { EngineLoader } from '../../host/engine/engine.ts'
 import { EventFd } from '../../host/sys/eventfd.ts'
 import { GUEST_RAM_BYTES, type GuestParameters, readResults, STEP } from '../guest/protocol.ts'
 import { type GuestDevice, type GuestOptions, type GuestRun, runGuest } from './test-guest.ts'
@@ -45,6 +46,9 @@ export interface InlineOptions {
   backend?: (disk: MemoryBackend) => BlockBackend
   hooks?: (guest: InlineGuest) => GuestHooks
   ioeventfd?: boolean
+  /** the device's */
+  engine?: EngineLoader
+  clock?: () => number
 }
 
 /** The guest has begun a reset in the middle of a batch and not yet found Status 0. */
@@ -67,6 +71,8 @@ export async function inlineGuest(options: InlineOptions = {}): Promise<InlineGu
     memory,
     backend: options.backend?.(store) ?? store,
     serial: SERIAL,
+    ...(options.engine && { engine: options.engine }),
+    ...(options.clock && { clock: options.clock }),
     onInterrupt: () => (hooks.interrupt ? hooks.interrupt(signal) : signal()),
     onFailure: (message) => failures.push(message),
   })

@@ -5,7 +5,7 @@
 // proves at compile time that the @unmanaged classes lie where this file says. All integers are little-endian.
 // Raise ABI_VERSION whenever a number here changes its meaning.
 
-export const ABI_VERSION = 2
+export const ABI_VERSION = 3
 
 // Limits ------------------------------------------------------------------------------------------------
 

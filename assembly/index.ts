@@ -281,6 +281,15 @@ export function fail(statePtr: u32, cause: u32): u32 {
 }
 
 /**
+ * Rule 26: the second half of a restore. The host has called init() and setThrottle() and then written the fields of a
+ * snapshot; `now` (ns) is when the remaining waits begin. Not 0: a ready queue has a ring outside guest RAM, and the
+ * block is not to be used.
+ */
+export function thaw(statePtr: u32, now: f64): i32 {
+  return mmio.thaw(changetype<State>(statePtr), throttle.toNanos(now))
+}
+
+/**
  * Kicks that did not come through the register window (ioeventfd): counts `kicks` writes of `queueIndex` as mmioWrite
  * does (rules 4 and 5). Returns EFFECT_KICK if the queue is live.
  */

@@ -221,6 +221,22 @@ function negotiated(state: State): void {
   state.writeThrough = cached ? 0 : 1
 }
 
+/**
+ * Rule 26: sets up what follows from the fields of a snapshot, which the host has written into a block that is
+ * otherwise as init() left it. Nothing is in flight in a snapshot. Returns 0, or -1 - index of the queue that is ready
+ * and has a ring outside guest RAM.
+ */
+export function thaw(state: State, now: u64): i32 {
+  if ((statusOf(state) & spec.VIRTIO_CONFIG_S_FEATURES_OK) !== 0) negotiated(state)
+  for (let i: u32 = 0; i < state.queues; i++) {
+    const queue = queueAt(state, i)
+    if (queue.ready !== 0 && !resolveRings(state, queue)) return -1 - i
+    queue.usedIdx = queue.nextUsed
+    queue.stalledAt = now
+  }
+  return 0
+}
+
 /** The queue is no longer served: what is in flight only frees its slot, and nothing unpublished is published. */
 function stop(state: State, queue: Queue): void {
   if (queue.ready === 0) return

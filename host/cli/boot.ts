@@ -8,8 +8,10 @@ import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import { setupHeader } from '../vmm/boot-params.ts'
 import { bzImageBytes, isBzImage } from '../vmm/kernel-image.ts'
 import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
-import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, say } from './boot-run.ts'
+import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, resumeInV86, say } from './boot-run.ts'
 import { count, parse, UsageError } from './options.ts'
+import { Recording } from './recording.ts'
+import { checkSaveFile, readSaveFile } from './saved-file.ts'
 
 const HELP = `Usage: vblk boot --disk FILE [OPTIONS]
 
@@ -23,6 +25,11 @@ Ctrl-] pulls the plug. The counters of the device are printed at the end.
   --bps N             data bytes per second          --bps-burst N    (default: one second's worth)
   --memory N          guest RAM in MiB, 64 to 1024 (128), with KVM 128 to 3968 (256)
   --append OPTIONS    more kernel options
+  --save FILE         the guest has a command \`save\`: it ends the guest and saves it, as does Ctrl-]; v86 only
+  --resume FILE       go on with a saved guest, after its \`save\`; the disk has to be as it was. Limits given here
+                      replace the saved ones; all the rest is as it was saved
+  --record FILE       record the disk: replay it with vblk replay, look at it with vblk trace
+  --force             resume although the disk has changed; the guest may destroy what is on it
   --accel HOW         kvm: on hardware, x86-64; v86: in an emulator, i386; auto (default): KVM if /dev/kvm can run a
                       stock kernel, which is tried, else v86
   --cpus N            processors of the guest, with KVM only (1)
@@ -48,6 +55,10 @@ const OPTIONS = {
   bios: { type: 'string' },
   script: { type: 'string' },
   memory: { type: 'string' },
+  save: { type: 'string' },
+  record: { type: 'string' },
+  resume: { type: 'string' },
+  force: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const
 
@@ -75,7 +86,11 @@ export async function boot(args: string[]): Promise<number> {
   if (wanted !== 'auto' && wanted !== 'kvm' && wanted !== 'v86') {
     throw new UsageError(`--accel ${wanted}: it is one of kvm, v86, auto`)
   }
+  checkSaving(values, wanted)
   const throttle = throttleOf(values)
+  if (values.save !== undefined) checkSaveFile(values.save, values.disk)
+  if (values.record !== undefined) Recording.check(values.record, values.disk)
+  if (values.resume !== undefined) return resume(values.disk, values.resume, values, throttle)
   const memoryBytes = memoryOf(values.memory)
   const vcpus = cpusOf(values.cpus)
   const own = await ownFiles(values)
@@ -91,6 +106,8 @@ export async function boot(args: string[]): Promise<number> {
     ...(memoryBytes !== undefined && { memoryBytes }),
     ...(vcpus !== undefined && { vcpus }),
     ...(values.append !== undefined && { append: values.append }),
+    ...(values.save !== undefined && { save: values.save }),
+    ...(values.record !== undefined && { record: values.record }),
   }
   try {
     const choice = await chooseAccel(wanted, orders)
@@ -110,9 +127,44 @@ export async function boot(args: string[]): Promise<number> {
 
 type Choice = { accel: 'v86'; why: string } | { accel: 'kvm'; why: string; verdict: KvmVerdict }
 
-async function chooseAccel(wanted: 'auto' | 'kvm' | 'v86', { own }: BootOrders): Promise<Choice> {
+async function resume(disk: string, file: string, values: Values, throttle: ThrottleOptions): Promise<number> {
+  const saved = await readSaveFile(file)
+  const backend = FileBackend.open(disk, {
+    readOnly: saved.image.isReadOnly,
+    onWarning: (message) => say(`warning: ${message}`),
+  })
+  try {
+    return await resumeInV86(
+      { saved, throttle, save: values.save, record: values.record, force: values.force ?? false },
+      backend,
+    )
+  } finally {
+    backend.close()
+  }
+}
+
+const NOT_WITH_RESUME = ['script', 'kernel', 'initrd', 'bios', 'memory', 'append', 'cpus', 'ro'] as const
+
+function checkSaving(values: Values, accel: string): void {
+  const { save, resume, force } = values
+  for (const name of NOT_WITH_RESUME) {
+    if (resume !== undefined && values[name] !== undefined) {
+      throw new UsageError(`--${name} cannot be given with --resume: the guest goes on as it was saved`)
+    }
+  }
+  if (accel === 'kvm' && save !== undefined) {
+    throw new UsageError('--save: a KVM guest cannot be saved, only one in v86; leave out --accel kvm')
+  }
+  if (accel === 'kvm' && resume !== undefined) {
+    throw new UsageError('--resume: a saved guest is one of v86; leave out --accel kvm')
+  }
+  if (force && resume === undefined) throw new UsageError('--force means something with --resume only')
+}
+
+async function chooseAccel(wanted: 'auto' | 'kvm' | 'v86', { own, save }: BootOrders): Promise<Choice> {
   if (wanted === 'v86') return { accel: 'v86', why: 'running the guest in v86' }
   if (wanted === 'auto') {
+    if (save) return { accel: 'v86', why: 'running the guest in v86, because only there it can be saved' }
     if (own.bios) return { accel: 'v86', why: 'running the guest in v86, because KVM guests have no BIOS to be given' }
     if (own.kernel && !is64Bit(own.kernel)) {
       return { accel: 'v86', why: 'running the guest in v86, because the kernel has no 64-bit entry point for KVM' }

@@ -2,15 +2,19 @@
 // the user can mend.
 
 import { BackendError } from '../backend/types.ts'
+import { SnapshotError } from '../device/snapshot.ts'
 import { KvmError } from '../kvm/errors.ts'
+import { TraceError } from '../replay/bytes.ts'
 import { BootImageError } from '../vmm/boot-params.ts'
 import { GuestAssetsError } from '../vmm/debian.ts'
 import { MachineError } from '../vmm/kvm-machine.ts'
 import { LinuxGuestError } from '../vmm/linux-guest.ts'
+import { SavedMachineError } from '../vmm/saved-machine.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
 import { boot } from './boot.ts'
 import { conformance } from './conformance.ts'
 import { UsageError } from './options.ts'
+import { replay } from './replay.ts'
 import { start } from './start.ts'
 
 const HELP = `vblk: a virtio-blk device whose every guest-visible decision is made in WebAssembly
@@ -19,13 +23,14 @@ Usage: vblk COMMAND [OPTIONS]
 
   boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
   conformance   check the device against the rules of the virtio standard
+  replay        replay a recorded trace and compare
   start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
 
   vblk COMMAND --help   the options of a command
   vblk --version        the version
 `
 
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, conformance, start }
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, conformance, replay, start }
 
 export async function main(args: string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -59,6 +64,8 @@ function explain(who: string, error: unknown): number {
   if (error instanceof UsageError || error instanceof BackendError) return complain(who, error.message, 2)
   if (error instanceof KvmError || error instanceof BootImageError) return complain(who, error.message, 2)
   if (error instanceof GuestAssetsError || error instanceof V86MissingError) return complain(who, error.message, 2)
+  if (error instanceof SavedMachineError || error instanceof SnapshotError) return complain(who, error.message, 2)
+  if (error instanceof TraceError) return complain(who, error.message, 2)
   if (error instanceof LinuxGuestError || error instanceof MachineError) return complain(who, error.message, 1)
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return complain(who, `this is a bug of ours, please report it:\n${text}`, 1)

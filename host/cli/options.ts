@@ -14,9 +14,22 @@ type Options = NonNullable<ParseArgsConfig['options']>
 
 /** Options as given; an unknown one, a missing value or a stray word is a UsageError. */
 export function parse<T extends Options>(command: string, args: string[], options: T) {
+  return parsed(command, args, options, false).values
+}
+
+/** As parse, for a command that takes one file; '' if none was given, for --help needs none. */
+export function parseWithFile<T extends Options>(command: string, args: string[], options: T) {
+  const { values, positionals } = parsed(command, args, options, true)
+  const [file = '', stray] = positionals
+  if (stray !== undefined) {
+    throw new UsageError(`'${stray}': there is one FILE, and that is '${file}'; vblk ${command} --help tells more`)
+  }
+  return { values, file }
+}
+
+function parsed<T extends Options>(command: string, args: string[], options: T, allowPositionals: boolean) {
   try {
-    const { values } = parseArgs({ args, options, strict: true, allowPositionals: false })
-    return values
+    return parseArgs({ args, options, strict: true, allowPositionals })
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     const ambiguous = /^Option '(--[\w-]+)[^']*' argument is ambiguous/.exec(message)?.[1]

@@ -1,5 +1,6 @@
-// The user's terminal as a guest's console: raw, so that every key goes to the guest, Ctrl-C too; Ctrl-] leaves. Also
-// ends the guest in order when we are told to stop (SIGINT, SIGTERM), and puts the terminal back whatever happens.
+// The user's terminal as a guest's console: raw, so that every key goes to the guest, Ctrl-C too; Ctrl-] leaves: it
+// pulls the plug, or saves the machine where that was asked for. Also ends the guest in order when we are told to stop
+// (SIGINT, SIGTERM), and puts the terminal back whatever happens.
 
 import { constants } from 'node:os'
 import type { LinuxGuest } from '../vmm/linux-guest.ts'
@@ -7,6 +8,7 @@ import type { LinuxGuest } from '../vmm/linux-guest.ts'
 const LEAVE = 0x1d // Ctrl-]
 /** What the end of piped input means. A Ctrl-D would be lost on a shell that is still starting. */
 const END_OF_INPUT = new TextEncoder().encode('exit\n')
+const SAVE_AT_END = new TextEncoder().encode('save\n')
 
 export interface Terminal {
   /** number of the signal that ended the guest */
@@ -14,8 +16,14 @@ export interface Terminal {
   detach(): void
 }
 
-/** With `keyboard`, what is typed (or piped in) goes to the guest. */
-export function attachTerminal(guest: LinuxGuest, keyboard: boolean): Terminal {
+export interface TerminalOptions {
+  /** what is typed (or piped in) goes to the guest */
+  readonly keyboard: boolean
+  /** what Ctrl-] does; without it, it pulls the plug */
+  readonly save?: (() => void) | undefined
+}
+
+export function attachTerminal(guest: LinuxGuest, { keyboard, save }: TerminalOptions): Terminal {
   const { stdin } = process
   let signal: number | undefined
   const onSignal = (name: NodeJS.Signals): void => {
@@ -36,14 +44,15 @@ export function attachTerminal(guest: LinuxGuest, keyboard: boolean): Terminal {
   const onInput = (bytes: Uint8Array): void => {
     const leave = stdin.isTTY ? bytes.indexOf(LEAVE) : -1
     type(leave < 0 ? bytes : bytes.subarray(0, leave))
-    if (leave >= 0) void guest.stop()
+    if (leave >= 0) (save ?? (() => void guest.stop()))()
   }
-  const onEnd = (): void => type(END_OF_INPUT)
+  const onEnd = (): void => type(save ? SAVE_AT_END : END_OF_INPUT)
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   if (keyboard) {
     if (stdin.isTTY) {
-      process.stderr.write('The terminal is the console of the guest: exit powers it off, Ctrl-] pulls the plug.\n')
+      const leaving = save ? 'saves it' : 'pulls the plug'
+      process.stderr.write(`The terminal is the console of the guest: exit powers it off, Ctrl-] ${leaving}.\n`)
       stdin.setRawMode(true)
     }
     stdin.on('data', onInput)

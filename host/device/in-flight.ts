@@ -40,6 +40,10 @@ export class InFlight {
     this.#oldWrites = this.#writes
   }
 
+  get isEmpty(): boolean {
+    return this.#all === 0
+  }
+
   /** An earlier driver's write is under way: a newer request must not overtake it. */
   get hasOldWrites(): boolean {
     return this.#oldWrites > 0

@@ -97,7 +97,8 @@ function serialBytes(serial: string): Uint8Array {
   return bytes
 }
 
-function featureWord(features: 'core' | 'full' | readonly FeatureName[], readOnly: boolean): bigint {
+/** The features that a device of these options offers, as the standard's bits. */
+export function featureWord(features: 'core' | 'full' | readonly FeatureName[], readOnly: boolean): bigint {
   const names = features === 'core' || features === 'full' ? CORE : features
   let word = 1n << BigInt(spec.VIRTIO_F_VERSION_1)
   if (readOnly) word |= 1n << BigInt(spec.VIRTIO_BLK_F_RO)

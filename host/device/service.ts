@@ -15,7 +15,7 @@ import type { EngineExports } from '../engine/engine.ts'
 import type { EngineState } from '../engine/state.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import { InFlight } from './in-flight.ts'
-import { FAILED, flush, isPromise, read, write } from './transfer.ts'
+import { allocate, FAILED, flush, gather, isPromise, read, scatter, write } from './transfer.ts'
 
 /** What a service works on. */
 export interface ServiceParts {
@@ -74,15 +74,6 @@ interface Answer {
   readonly traps: number
 }
 
-/** A private buffer, or nothing if the host has no room for it: then the request fails and the device lives. */
-function allocate(bytes: number): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    return new Uint8Array(bytes)
-  } catch {
-    return undefined
-  }
-}
-
 export class QueueService {
   readonly #parts: ServiceParts
   readonly #owner: ServiceOwner
@@ -105,13 +96,19 @@ export class QueueService {
   /** a request that could be started was put off by the last serve() */
   #isCut = false
   #closed = false
+  /** nothing is taken from a ring: what was taken before is finished and published, no more (rule 25) */
+  #isDraining = false
   /** what was in flight when the engine trapped has no slot any more */
   #traps = 0
 
   constructor(parts: ServiceParts, owner: ServiceOwner) {
     this.#parts = parts
     this.#owner = owner
-    this.#stalledUntil = new Array(parts.queues).fill(0)
+    const now = owner.clock()
+    // A state that was restored may have heads that wait (rule 26).
+    this.#stalledUntil = Array.from({ length: parts.queues }, (_, queue) =>
+      parts.state.queueWord(queue, abi.QUEUE_STALLED) === 0 ? 0 : now + parts.state.stallNanos(queue),
+    )
   }
 
   // What is wanted -----------------------------------------------------------------------------------------
@@ -149,23 +146,39 @@ export class QueueService {
 
   /** True if serve() has work that waits for nothing. */
   get isWanted(): boolean {
-    return !this.#inFlight.hasOldWrites && (this.#isCut || this.#wanted.size > 0 || this.#dirty.size > 0)
+    const hasWanted = this.#wanted.size > 0 && !this.#isDraining
+    return !this.#inFlight.hasOldWrites && (this.#isCut || hasWanted || this.#dirty.size > 0)
   }
 
   /** True if nanosToWake() may be finite. */
   get isWaiting(): boolean {
-    return this.#inFlight.isSettling || this.#stalledUntil.some((until) => until !== 0)
+    return this.#inFlight.isSettling || (!this.#isDraining && this.#stalledUntil.some((until) => until !== 0))
+  }
+
+  /** What is left of a stalled head's wait; after a clock that went back the wait itself is the bound. */
+  #stallLeft(queue: number, now: number): number {
+    return Math.min(this.#parts.state.stallNanos(queue), Math.max(0, (this.#stalledUntil[queue] as number) - now))
   }
 
   /** When to call wantStalled() and serve(), 0 = now: at the end of the first stall, or when a reset is overdue. */
   nanosToWake(): number {
     const now = this.#owner.clock()
     let nanos = INFINITY
-    // What is left of the wait; after a clock that went back the wait itself is the bound.
     this.#stalledUntil.forEach((until, queue) => {
-      if (until !== 0) nanos = Math.min(nanos, this.#parts.state.stallNanos(queue), Math.max(0, until - now))
+      if (until !== 0 && !this.#isDraining) nanos = Math.min(nanos, this.#stallLeft(queue, now))
     })
     return this.#inFlight.isSettling ? Math.min(nanos, this.#inFlight.nanosToSettle(now)) : nanos
+  }
+
+  /** True: from the next serve() on nothing is taken from a ring. False: what is wanted is drained again. */
+  setDraining(draining: boolean): void {
+    this.#isDraining = draining
+  }
+
+  /** Everything that was taken from a ring has been published, and no back end has anything in hand. */
+  get isQuiet(): boolean {
+    const kept = this.#answers.length + this.#waiting.length + this.#dirty.size
+    return !this.#serving && kept === 0 && this.#inFlight.isEmpty && !this.isResetDue
   }
 
   // Serving ------------------------------------------------------------------------------------------------
@@ -192,7 +205,7 @@ export class QueueService {
       this.#startWaiting()
       this.#publishDirty()
       for (const queue of [...this.#wanted]) {
-        if (this.#isHeld()) break
+        if (this.#isDraining || this.#isHeld()) break
         this.#wanted.delete(queue)
         if (!this.#closed && this.#drain(queue)) more.push(queue)
       }
@@ -476,24 +489,5 @@ export class QueueService {
   close(): void {
     this.#closed = true
     this.#forget()
-  }
-}
-
-function gather(segments: readonly Uint8Array[], into: Uint8Array): void {
-  let done = 0
-  for (const segment of segments) {
-    into.set(segment, done)
-    done += segment.byteLength
-  }
-}
-
-/** The first `bytes` bytes, as far as the segments go. */
-function scatter(from: Uint8Array, bytes: number, segments: readonly Uint8Array[]): void {
-  let done = 0
-  for (const segment of segments) {
-    if (done >= bytes) break
-    const part = from.subarray(done, Math.min(done + segment.byteLength, bytes))
-    segment.set(part)
-    done += part.byteLength
   }
 }

@@ -12,7 +12,7 @@ const EINTR_RETRIES = 16
 type Answer<T> = T | Promise<T>
 type Move = (offset: number, buffers: Uint8Array[]) => Answer<number>
 
-function isPromise<T>(value: Answer<T>): value is Promise<T> {
+export function isPromise<T>(value: Answer<T>): value is Promise<T> {
   return typeof value === 'object' && value !== null && typeof (value as Promise<T>).then === 'function'
 }
 
@@ -104,4 +104,30 @@ export function flush(backend: BlockBackend): Answer<number> {
   return new Transfer(none, 0, [], 0).run()
 }
 
-export { isPromise }
+/** A private buffer, or nothing if the host has no room for it: then the request fails and the device lives. */
+export function allocate(bytes: number): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return new Uint8Array(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+export function gather(segments: readonly Uint8Array[], into: Uint8Array): void {
+  let done = 0
+  for (const segment of segments) {
+    into.set(segment, done)
+    done += segment.byteLength
+  }
+}
+
+/** The first `bytes` bytes, as far as the segments go. */
+export function scatter(from: Uint8Array, bytes: number, segments: readonly Uint8Array[]): void {
+  let done = 0
+  for (const segment of segments) {
+    if (done >= bytes) break
+    const part = from.subarray(done, Math.min(done + segment.byteLength, bytes))
+    segment.set(part)
+    done += part.byteLength
+  }
+}

@@ -3,10 +3,11 @@
 // the back end and back is in service.ts. It never reads a descriptor. Portable: no Node import.
 
 import * as abi from '../../assembly/abi.ts'
-import { VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
+import { VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import type { Counters, EngineState } from '../engine/state.ts'
 import { sectorsOf, type VirtioBlkOptions } from './options.ts'
+import { captureSnapshot, checkCapacity, planRestore, type RestoreOptions } from './restore.ts'
 import { QueueService, type ServiceParts } from './service.ts'
 import { setUp } from './set-up.ts'
 import { type ThrottleOptions, throttleRecord } from './throttle.ts'
@@ -28,6 +29,9 @@ export class VirtioBlk {
   #closed = false
   #timer: ReturnType<typeof setTimeout> | undefined
   #woken = false
+  #paused = false
+  /** who waits for the device to be quiet */
+  #pausing: (() => void)[] = []
 
   private constructor(options: VirtioBlkOptions, parts: ServiceParts, clock: () => number) {
     this.#engine = parts.engine
@@ -49,6 +53,27 @@ export class VirtioBlk {
     const clock = options.clock ?? nowNanos
     const parts = await setUp(options, clock)
     return new VirtioBlk(options, { ...parts, backend: options.backend }, clock)
+  }
+
+  /**
+   * Rule 26: makes the device of a snapshot again, over guest RAM that is as it was then. What the options leave out
+   * comes from the snapshot. Throws SnapshotError before anything is allocated. The device goes on at once: it drains
+   * without a kick, and calls onInterrupt if an interrupt has not been acknowledged, before the promise resolves.
+   */
+  static async restore(bytes: Uint8Array, options: RestoreOptions): Promise<VirtioBlk> {
+    const plan = planRestore(bytes, options)
+    checkCapacity(plan, options.backend.capacityBytes)
+    const clock = options.clock ?? nowNanos
+    const parts = await setUp(plan.options, clock, plan.snapshot)
+    const disk = new VirtioBlk(plan.options, { ...parts, backend: options.backend }, clock)
+    disk.#goOn()
+    return disk
+  }
+
+  #goOn(): void {
+    if (this.mmioRead(VIRTIO_MMIO_INTERRUPT_STATUS, 4) !== 0) this.#onInterrupt()
+    this.#service.kickAll()
+    this.#serve()
   }
 
   // The register window ------------------------------------------------------------------------------------
@@ -110,6 +135,7 @@ export class VirtioBlk {
     } finally {
       // Also when an interrupt handler throws: no wake-up is lost with it.
       this.#arm()
+      if (this.#service.isQuiet) this.#settlePauses()
     }
     return more
   }
@@ -140,6 +166,51 @@ export class VirtioBlk {
     this.#timer = undefined
     if (this.#ownsTimer) this.#service.wantStalled()
     this.#serve()
+  }
+
+  // Pause and snapshot -------------------------------------------------------------------------------------
+
+  /**
+   * Rule 25: resolves when what was taken from the rings has been answered, and no guest byte changes any more until
+   * resume(). Kicks are remembered. Waits for a late back end, however long that takes.
+   */
+  pause(): Promise<void> {
+    if (this.#closed) return Promise.resolve()
+    this.#paused = true
+    this.#service.setDraining(true)
+    return new Promise((resolve) => {
+      this.#pausing.push(resolve)
+      this.#serve()
+    })
+  }
+
+  /** Goes on, with all that was kicked meanwhile. */
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#settlePauses()
+    this.#service.setDraining(false)
+    if (!this.#closed) this.#serve()
+  }
+
+  get isPaused(): boolean {
+    return this.#paused
+  }
+
+  #settlePauses(): void {
+    for (const resolve of this.#pausing.splice(0)) resolve()
+  }
+
+  /**
+   * Rule 26: the device as bytes, for VirtioBlk.restore(). Guest RAM and the disk's content are not in it. Nothing may
+   * be in flight: with a back end that answers at once that is so between any two calls, with any other after pause().
+   */
+  snapshot(): Uint8Array {
+    if (this.#closed) throw new Error('VirtioBlk: the disk is closed, there is nothing to take a snapshot of')
+    if (!this.#service.isQuiet) {
+      throw new Error('VirtioBlk: requests are in flight: await disk.pause() before snapshot(), resume() after it')
+    }
+    return captureSnapshot(this.#state, this.#clock())
   }
 
   // Control ------------------------------------------------------------------------------------------------
@@ -181,6 +252,7 @@ export class VirtioBlk {
     this.#closed = true
     this.#service.close()
     this.#arm()
+    this.#settlePauses()
     await this.#closeBackend()
   }
 }

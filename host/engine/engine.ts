@@ -20,6 +20,7 @@ export interface EngineExports {
   setThrottle(state: number, nowNanos: number): void
   fail(state: number, cause: number): number
   kicked(state: number, queue: number, kicks: number): number
+  thaw(state: number, nowNanos: number): number
 }
 
 /** Makes an engine over a memory: the hook through which tests run other flavours. */

@@ -53,7 +53,7 @@ export interface Counters {
   engineTraps: number
 }
 
-const COUNTER_INDEX: Record<keyof Counters, number> = {
+export const COUNTER_INDEX: Record<keyof Counters, number> = {
   readsCompleted: abi.COUNTER_READS_COMPLETED,
   bytesRead: abi.COUNTER_BYTES_READ,
   writesCompleted: abi.COUNTER_WRITES_COMPLETED,
@@ -86,6 +86,11 @@ export const COUNTER_NAMES = Object.keys(COUNTER_INDEX) as readonly (keyof Count
 /** The part of a slot's name that is the index of its record. */
 const SLOT_MASK = (1 << abi.SLOT_QUEUE_SHIFT) - 1
 
+/** Where a queue's block lies in the state block. */
+export function queueOffset(queue: number): number {
+  return abi.STATE_QUEUE_TABLE + queue * abi.QUEUE_BYTES
+}
+
 export class EngineState {
   readonly ptr: number
   readonly #memory: WebAssembly.Memory
@@ -105,12 +110,13 @@ export class EngineState {
     return this.#words
   }
 
-  #view(): DataView {
+  /** The state block, and all behind it. Made anew at each call, memories can grow. */
+  view(): DataView {
     return new DataView(this.#memory.buffer, this.ptr)
   }
 
   writeConfig(config: StateConfig): void {
-    const view = this.#view()
+    const view = this.view()
     view.setBigUint64(abi.STATE_DEVICE_FEATURES, config.deviceFeatures, true)
     view.setBigUint64(abi.STATE_CAPACITY_SECTORS, BigInt(config.capacitySectors), true)
     view.setUint32(abi.STATE_QUEUES, config.queues, true)
@@ -132,7 +138,7 @@ export class EngineState {
   }
 
   writeThrottle(throttle: ThrottleRecord): void {
-    const view = this.#view()
+    const view = this.view()
     view.setBigUint64(abi.STATE_THROTTLE_CONFIG, throttle.opsRate, true)
     view.setBigUint64(abi.STATE_THROTTLE_CONFIG + 8, throttle.opsCapacity, true)
     view.setBigUint64(abi.STATE_THROTTLE_CONFIG + 16, throttle.bytesRate, true)
@@ -141,7 +147,7 @@ export class EngineState {
 
   /** u64s as numbers: exact up to 2^53. */
   readCounters(): Counters {
-    const view = this.#view()
+    const view = this.view()
     const counters = { ...COUNTER_INDEX }
     for (const [name, index] of Object.entries(COUNTER_INDEX)) {
       counters[name as keyof Counters] = Number(view.getBigUint64(abi.STATE_COUNTERS + 8 * index, true))
@@ -150,7 +156,7 @@ export class EngineState {
   }
 
   #queue(queue: number): number {
-    return this.ptr + abi.STATE_QUEUE_TABLE + queue * abi.QUEUE_BYTES
+    return this.ptr + queueOffset(queue)
   }
 
   /** A u32 field (QUEUE_*) of a queue block. */
@@ -172,6 +178,6 @@ export class EngineState {
 
   /** Ring fault of a poisoned queue (RING_FAULT_*), 0 if there was none since the last reset. */
   get fault(): number {
-    return this.#view().getInt32(abi.STATE_FAULT, true)
+    return this.view().getInt32(abi.STATE_FAULT, true)
   }
 }

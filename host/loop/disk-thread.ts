@@ -64,6 +64,17 @@ async function carryOut(request: Request): Promise<void> {
       // Said before the disk's first turn, which may be the thread's last: that would be a request's fault.
       post({ call })
       return
+    case 'drain': {
+      const disk = loop.find(request.id)
+      disk?.setDraining(request.on)
+      if (disk !== undefined) loop.want(disk)
+      post({ call })
+      return
+    }
+    case 'settle':
+      await loop.find(request.id)?.whenSettled()
+      post({ call })
+      return
     case 'close': {
       const disk = loop.remove(request.id)
       const backend = backends.get(request.id)

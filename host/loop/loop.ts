@@ -68,6 +68,10 @@ export class Loop {
     return disk
   }
 
+  find(id: number): ServedDisk | undefined {
+    return this.#disks.get(id)
+  }
+
   want(disk: ServedDisk): void {
     this.#ready.add(disk)
     this.#rouse()

@@ -32,6 +32,10 @@ export type Request =
   | { readonly call: number; readonly kind: 'open'; readonly id: number; readonly backend: BackendSource }
   | { readonly call: number; readonly kind: 'serve'; readonly disk: ServedDiskMessage }
   | { readonly call: number; readonly kind: 'close'; readonly id: number }
+  /** take nothing from the rings of a disk any more, or do so again */
+  | { readonly call: number; readonly kind: 'drain'; readonly id: number; readonly on: boolean }
+  /** answered when all that was taken from them has been answered */
+  | { readonly call: number; readonly kind: 'settle'; readonly id: number }
 
 /** A failure on the worker's thread, to be thrown on the other. */
 export interface RemoteError {

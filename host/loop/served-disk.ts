@@ -6,14 +6,14 @@ import { EFFECT_KICK } from '../../assembly/abi.ts'
 import type { BlockBackend } from '../backend/types.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import { QueueService } from '../device/service.ts'
-import { type EngineExports, loadEngine } from '../engine/engine.ts'
+import type { EngineExports } from '../engine/engine.ts'
 import { EngineState } from '../engine/state.ts'
 import type { Epoll } from '../sys/epoll.ts'
 import { takeEventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
 import { decideStall, KICK, resolveStall, SLICE_NANOS, type StallAction, TIMER, tokenOf, WAKE } from './decisions.ts'
 import type { ServedDiskMessage } from './messages.ts'
-import { DiskTransport, type FailureListener } from './transport.ts'
+import { DiskTransport, engineOf, type FailureListener } from './transport.ts'
 
 /** Monotonic nanoseconds, the same on every thread: performance.now() counts from the start of its thread. */
 export function monotonicNanos(): number {
@@ -37,6 +37,9 @@ export class ServedDisk {
   readonly #service: QueueService
   readonly #timer: TimerFd
   readonly #onFailure: FailureListener
+  readonly #wake: () => void
+  /** who waits for whenSettled() */
+  readonly #settling: (() => void)[] = []
   #resets: number
   /** when the timer will expire, in clock time; 0 = not armed */
   #armedUntil = 0
@@ -49,8 +52,9 @@ export class ServedDisk {
     this.#message = message
     this.#backend = backend
     this.#onFailure = onFailure
+    this.#wake = wake
     this.#transport = DiskTransport.open(handle, onFailure)
-    this.#engine = loadEngine(handle.memory) as EngineExports
+    this.#engine = engineOf(handle)
     this.#timer = TimerFd.borrow(handle.timerFd)
     this.#resets = this.#transport.control.resets
     const allocate = (): number => {
@@ -85,7 +89,7 @@ export class ServedDisk {
     })
     epoll.add(timerFd, tokenOf(TIMER, this.id))
     this.#transport.control.setServed()
-    this.#service.wantAll()
+    this.#service.kickAll()
   }
 
   detach(epoll: Epoll): void {
@@ -122,8 +126,29 @@ export class ServedDisk {
 
   // Draining -----------------------------------------------------------------------------------------------
 
+  /** Rule 26: from now on nothing is taken from a ring; or it is again. */
+  setDraining(draining: boolean): void {
+    this.#service.setDraining(draining)
+  }
+
+  /** Resolves when all that was taken from the rings has been answered, or the disk is closed. */
+  whenSettled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settling.push(resolve)
+      this.#wake()
+    })
+  }
+
   /** A batch of each queue that wants one, cut after SLICE_NANOS (rule 28). True if there is more to do at once. */
   turn(): boolean {
+    const more = this.#turn()
+    const { control } = this.#transport
+    const isSettled = this.#service.isQuiet && !control.isResetPending && control.resets === this.#resets
+    if (isSettled) for (const resolve of this.#settling.splice(0)) resolve()
+    return more
+  }
+
+  #turn(): boolean {
     const { control } = this.#transport
     if (!control.enter()) {
       // A reset may have seen the worker at the door at the end of its second, and left the rest to it.
@@ -192,6 +217,7 @@ export class ServedDisk {
   /** Nothing is touched any more. The holder has seen to it that nothing is being touched. */
   async close(): Promise<void> {
     this.#service.close()
+    for (const resolve of this.#settling.splice(0)) resolve()
     await this.#backend.close?.()
   }
 }

@@ -8,6 +8,7 @@ import * as abi from '../../assembly/abi.ts'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_MMIO_QUEUE_READY, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import { isWindowWrite, readWindow } from '../device/window.ts'
 import { type EngineExports, loadEngine } from '../engine/engine.ts'
+import { type RecorderHandle, recordingEngine } from '../replay/recorder.ts'
 import { signalEventFd, takeEventFd } from '../sys/eventfd.ts'
 import { TimerFd } from '../sys/timerfd.ts'
 import { DiskControl, type FailureKind } from './control.ts'
@@ -25,6 +26,13 @@ export interface DiskHandle {
   readonly interruptFd: number
   /** timerfd of the throttle */
   readonly timerFd: number
+  /** the disk is recorded: its engine calls take turns, on whatever thread they are made */
+  readonly recording?: RecorderHandle
+}
+
+/** This thread's engine for the disk. */
+export function engineOf({ memory, recording }: DiskHandle): EngineExports {
+  return recording ? recordingEngine(memory, recording) : (loadEngine(memory) as EngineExports)
 }
 
 export type FailureListener = (message: string) => void
@@ -55,7 +63,7 @@ export class DiskTransport {
 
   /** `onFailure` is told, in one line each, of what ends service (default: console.error). */
   static open(handle: DiskHandle, onFailure: FailureListener = log): DiskTransport {
-    return new DiskTransport(handle, loadEngine(handle.memory) as EngineExports, onFailure)
+    return new DiskTransport(handle, engineOf(handle), onFailure)
   }
 
   /** As VirtioBlk.mmioRead. */

@@ -5,6 +5,8 @@
 
 import * as abi from '../../assembly/abi.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
+import { applySnapshot } from '../device/restore.ts'
+import { decodeSnapshot, type Snapshot } from '../device/snapshot.ts'
 import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
 import { EngineState } from '../engine/state.ts'
 import { loadTraceEngine } from '../engine/trace.ts'
@@ -98,9 +100,11 @@ function same(field: string, expected: string | number, seen: string | number): 
 }
 
 class Player {
+  readonly #config: InitConfig
   readonly #memory: GuestMemory
   readonly #engine: EngineExports
   readonly #observed: Observed
+  readonly #state: EngineState
   /** the trace flavour tells us itself */
   readonly #isTold: boolean
   readonly #counters = new Array<number>(abi.COUNTERS).fill(0)
@@ -111,6 +115,7 @@ class Player {
 
   constructor(config: InitConfig, options: PlayOptions) {
     const { engine } = options
+    this.#config = config
     this.#isTold = engine === undefined
     const [, , , , queues = 0, queueSizeMax = 0, segMax = 0] = config.words
     const scratch = new WebAssembly.Memory({ initial: 1 })
@@ -144,6 +149,7 @@ class Player {
       regions: this.#memory.regions,
     })
     this.#observed = new Observed(memory, state.ptr)
+    this.#state = state
   }
 
   /** Makes the call; returns the step as it was seen. Throws Differs. */
@@ -153,6 +159,7 @@ class Player {
     this.#events = this.#isTold ? step.events : accesses
     this.#met = 0
     if (step.throttle) this.#observed.writeThrottle(step.throttle)
+    if (step.snapshot) this.#restore(step.snapshot)
     if (this.#isTold) this.#prime()
     else this.#primeAll(accesses)
     const result = this.#call(step)
@@ -165,6 +172,21 @@ class Player {
     if (!this.#isTold) this.#compareStores(accesses)
     this.#compareCounters(step)
     return { ...step, result, planned }
+  }
+
+  /** thaw() is given a state that the host has filled. */
+  #restore(bytes: Uint8Array): void {
+    let snapshot: Snapshot
+    try {
+      snapshot = decodeSnapshot(bytes)
+    } catch (error) {
+      throw new TraceError(`a snapshot that cannot be restored: ${(error as Error).message}`)
+    }
+    const { queues, queueSizeMax } = snapshot.info
+    if (queues !== this.#config.words[4] || queueSizeMax !== this.#config.words[5]) {
+      throw new TraceError('a snapshot of another device than the one that step 0 makes')
+    }
+    applySnapshot(this.#state, snapshot)
   }
 
   #call(step: Step): number | undefined {

@@ -4,7 +4,9 @@
 // device is recorded from its first call on. Portable.
 
 import * as abi from '../../assembly/abi.ts'
+import { captureSnapshot } from '../device/restore.ts'
 import type { EngineExports, EngineLoader } from '../engine/engine.ts'
+import { EngineState } from '../engine/state.ts'
 import { loadTraceEngine } from '../engine/trace.ts'
 import { ByteWriter } from './bytes.ts'
 import { xxHash32 } from './digest.ts'
@@ -45,6 +47,11 @@ export class Recorder {
     this.#log = Log.create(shared, maxBytes)
     this.handle = { buffer: this.#log.buffer, payload, start: wallMs() }
     this.engine = (memory) => recordingEngine(memory, this.handle, clock)
+  }
+
+  /** Engines on several threads can take part. */
+  get isShared(): boolean {
+    return !(this.handle.buffer instanceof ArrayBuffer)
   }
 
   get steps(): number {
@@ -119,6 +126,8 @@ class Recording {
     const nanos = Math.floor(this.#clock())
     const config = call === 'init' ? observed.config() : undefined
     const throttle = call === 'init' || call === 'setThrottle' ? observed.throttle() : undefined
+    // As written, whatever the time: what has run out since is the engine's to say.
+    const snapshot = call === 'thaw' ? captureSnapshot(new EngineState(this.#memory, state), 0) : undefined
     const data = call === 'complete' ? observed.payload(args[0] as number) : undefined
     let result: number | undefined
     try {
@@ -133,6 +142,7 @@ class Recording {
         args: args.map((value, i) => plain(value, ARGUMENTS[call][i])),
         ...(config && { config }),
         ...(throttle && { throttle }),
+        ...(snapshot && { snapshot }),
         events: this.#events,
         result,
         planned: call === 'plan' ? observed.planned(args[0] as number, counted) : [],

@@ -17,6 +17,7 @@ const CALLS = [
   'setThrottle',
   'fail',
   'kicked',
+  'thaw',
 ] as const
 export type Call = (typeof CALLS)[number]
 
@@ -32,6 +33,7 @@ export const ARGUMENTS: Readonly<Record<Call, readonly ('u32' | 'time' | 'result
   setThrottle: ['time'],
   fail: ['u32'],
   kicked: ['u32', 'u32'],
+  thaw: ['time'],
 }
 
 /** A load or store of guest RAM: `at` is its guest-physical address. Or a decision: `at` is a head or a queue. */
@@ -72,6 +74,8 @@ export interface Step {
   readonly call: Call
   readonly args: readonly number[]
   readonly config?: InitConfig
+  /** of thaw: the snapshot that the host has written into the state */
+  readonly snapshot?: Uint8Array
   /** of init and setThrottle: four u64 as eight u32 */
   readonly throttle?: readonly number[]
   readonly events: readonly TraceEvent[]
@@ -141,7 +145,7 @@ const SERIAL_BYTES = 20
 
 /** Upper bound of a step's size in bytes. */
 export function stepBytesMax(step: Step): number {
-  let bytes = 512 + step.counters.length * 12
+  let bytes = 1024 + step.counters.length * 12 + (step.snapshot?.length ?? 0)
   for (const event of step.events) bytes += 20 + (event.bytes?.length ?? 0)
   for (const { segments } of step.planned) bytes += 60 + segments.length * 16
   if (step.payload instanceof Uint8Array) bytes += step.payload.length
@@ -161,6 +165,10 @@ export function writeStep(to: ByteWriter, step: Step, previous: Previous): void 
   }
   if (step.config) writeConfig(to, step.config)
   for (const word of step.throttle ?? []) to.varint(word)
+  if (step.snapshot) {
+    to.varint(step.snapshot.length)
+    to.take(step.snapshot)
+  }
   if (events.length > 0) {
     to.varint(events.length)
     for (const event of events) writeEvent(to, event, previous)
@@ -305,6 +313,7 @@ export function readStep(from: ByteReader, previous: Previous): Step {
   const config = call === 'init' ? readConfig(from) : undefined
   const takesThrottle = call === 'init' || call === 'setThrottle'
   const throttle = takesThrottle ? Array.from({ length: THROTTLE_WORDS }, () => from.u32()) : undefined
+  const snapshot = call === 'thaw' ? from.take(from.count()) : undefined
   const events = first & HAS_EVENTS ? Array.from({ length: from.count() }, () => readEvent(from, previous)) : []
   const result = first & TRAPPED ? undefined : from.u32()
   const requests = call === 'plan' ? (result ?? 0) & abi.PLAN_COUNT_MASK : 0
@@ -318,6 +327,7 @@ export function readStep(from: ByteReader, previous: Previous): Step {
     args,
     ...(config && { config }),
     ...(throttle && { throttle }),
+    ...(snapshot && { snapshot }),
     events,
     result,
     planned,
@@ -365,6 +375,7 @@ export function digestStep(digest: Digest, step: Step): void {
     if (Number.isSafeInteger(value)) digest.number(value)
     else digest.bytes(new Uint8Array(Float64Array.of(value).buffer))
   }
+  if (step.snapshot) digest.bytes(step.snapshot)
   for (const { kind, at, low, high } of step.events) {
     if (!isLoad(kind)) continue
     digest.number(at)

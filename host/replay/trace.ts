@@ -93,11 +93,13 @@ function checkOf(file: Uint8Array): number {
   return xxHash32(file.subarray(HEADER_BYTES), xxHash32(file.subarray(0, CHECK_AT)))
 }
 
+/** Whether a file that begins so is meant to be a trace. */
+export function isTrace(beginning: Uint8Array): boolean {
+  return new TextEncoder().encode(MAGIC).every((byte, i) => beginning[i] === byte)
+}
+
 function checkHeader(file: Uint8Array): { steps: number; bodyBytes: number; digest: string } {
-  const magic = new TextEncoder().encode(MAGIC)
-  if (!magic.every((byte, i) => file[i] === byte)) {
-    throw new TraceError('this is no trace: it does not begin with VBLKTRC')
-  }
+  if (!isTrace(file)) throw new TraceError('this is no trace: it does not begin with VBLKTRC')
   if (file.length < HEADER_BYTES) {
     throw new TraceError(`the trace is cut off: ${file.length} bytes, its header alone has ${HEADER_BYTES}`)
   }

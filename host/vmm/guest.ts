@@ -2,7 +2,9 @@
 // initramfs: /init, and /script if one is to be run. /init loads the kernel modules, mounts the usual file systems
 // and prints a marker; then it runs the script, or a shell on the serial console; then it prints a second marker with
 // the exit status and powers off. Both markers carry a token that is new in every boot, so neither a script nor a
-// file on the disk can print one by accident. Portable. It knows nothing of machines: bytes in, bytes out.
+// file on the disk can print one by accident. In a guest that may be saved there is a third, printed by the command
+// `save`: the machine is to be saved there, and goes on after it when it is resumed, with the same token. Portable. It
+// knows nothing of machines: bytes in, bytes out.
 
 import { type CpioEntry, cpio } from './initramfs.ts'
 
@@ -18,7 +20,16 @@ export interface GuestProgress {
   readonly exitStatus: number | undefined
 }
 
+/** Where a console stands when its guest is saved: `GuestConsole` goes on from it. */
+export interface ConsoleState {
+  readonly token: string
+  readonly begun: boolean
+  /** what came last and may be the beginning of a marker, one character per byte */
+  readonly held: string
+}
+
 const TOKEN_BYTES = 16
+const TOKEN = /^[0-9a-f]{32}$/
 
 /** A token that nobody can guess, for one boot. */
 export function bootToken(): string {
@@ -27,12 +38,31 @@ export function bootToken(): string {
   )
 }
 
-/** The archive of one boot: put it behind the base initramfs. Without a script the guest offers a shell. */
-export function bootArchive(token: string, script?: string): Uint8Array {
-  if (!/^[0-9a-f]{32}$/.test(token)) throw new RangeError('guest: not a boot token')
+/** What a boot is to do. Without a script the guest offers a shell; with `canSave` there is a command `save`. */
+export interface BootArchiveOptions {
+  readonly script?: string | undefined
+  readonly canSave?: boolean | undefined
+}
+
+/** The archive of one boot: put it behind the base initramfs. */
+export function bootArchive(token: string, { script, canSave = false }: BootArchiveOptions): Uint8Array {
+  if (!TOKEN.test(token)) throw new RangeError('guest: not a boot token')
   const entries: CpioEntry[] = [{ path: 'init', file: initScript(token, script !== undefined), mode: 0o755 }]
   if (script !== undefined) entries.push({ path: 'script', file: script, mode: 0o755 })
+  if (canSave) entries.push({ path: 'bin/save', file: saveScript(token), mode: 0o755 })
   return cpio(entries)
+}
+
+/**
+ * The host stops the processor at the end of the tick, a millisecond or so, in which the marker comes out; the sleep
+ * keeps what follows `save` from running before that. The guest's clock stands still while it is saved, so the rest of
+ * the sleep is all that a resumed guest waits for.
+ */
+function saveScript(token: string): string {
+  return `#!/bin/sh
+printf '\\n${marker(token)}save@@\\n' >/dev/console
+sleep 0.1
+`
 }
 
 /**
@@ -71,17 +101,28 @@ poweroff -f
 export class GuestConsole implements GuestProgress {
   begun = false
   exitStatus: number | undefined
+  /** how often the guest has asked to be saved */
+  saveRequests = 0
+  readonly #token: string
   readonly #begin: string
-  readonly #exit: RegExp
+  readonly #mark: RegExp
   readonly #prefix: string
   #held = ''
   #output: string[] = []
 
-  constructor(token: string) {
+  /** `from`: the console of a guest that was saved. */
+  constructor(token: string, from?: ConsoleState) {
     const mark = marker(token)
+    this.#token = token
+    this.begun = from?.begun ?? false
+    this.#held = from?.held ?? ''
     this.#prefix = `\r\n${mark}`
     this.#begin = `\r\n${mark}begin@@\r\n`
-    this.#exit = new RegExp(`\\r\\n${mark}exit:(\\d+)@@\\r\\n`)
+    this.#mark = new RegExp(`\\r\\n${mark}(?:save|exit:(\\d+))@@\\r\\n`)
+  }
+
+  get state(): ConsoleState {
+    return { token: this.#token, begun: this.begun, held: this.#held }
   }
 
   /** What the script wrote so far, CRLF turned back into LF, bytes as UTF-8. */
@@ -104,20 +145,25 @@ export class GuestConsole implements GuestProgress {
         text = text.slice(at + this.#begin.length)
       }
     }
-    if (this.begun) {
-      const end = this.#exit.exec(text)
-      if (end) {
-        this.exitStatus = Number(end[1])
-        this.#output.push(text.slice(0, end.index))
-        shown += text.slice(0, end.index)
+    for (let mark = this.#nextMark(text); mark; mark = this.#nextMark(text)) {
+      this.#output.push(text.slice(0, mark.index))
+      shown += text.slice(0, mark.index)
+      if (mark[1] !== undefined) {
+        this.exitStatus = Number(mark[1])
         return toBytes(shown)
       }
+      this.saveRequests++
+      text = text.slice(mark.index + mark[0].length)
     }
     const keep = this.#unfinished(text)
     this.#held = text.slice(text.length - keep)
     text = text.slice(0, text.length - keep)
     if (this.begun) this.#output.push(text)
     return toBytes(shown + text)
+  }
+
+  #nextMark(text: string): RegExpExecArray | null {
+    return this.begun ? this.#mark.exec(text) : null
   }
 
   /** How much of the end of `text` may be the beginning of a marker that is still coming. */

@@ -1,7 +1,7 @@
 // Boots Debian's Linux in the v86 machine with one disk, and runs a script in it or gives it a terminal. This is the
 // one way in for commands, tests and the page: kernel options, initramfs and machine come together here; what happens
-// then is in linux-guest.ts. Portable: the images (debian.ts) and v86 (v86-node.ts) are handed in. The disk belongs to
-// the caller, who closes it.
+// then is in linux-guest.ts. A guest can be saved and resumed; its file is in saved-machine.ts. Portable: the images
+// (debian.ts) and v86 (v86-node.ts) are handed in. The disk belongs to the caller, who closes it.
 //
 // The kernel options are chosen for a quick start, see KERNEL_OPTIONS; none concerns the block layer or virtio.
 
@@ -9,7 +9,14 @@ import type { GuestMemory } from '../device/guest-memory.ts'
 import { virtioMmioSsdt } from './acpi.ts'
 import { acpiArchive, concatArchives } from './initramfs.ts'
 import { uncompressedImage } from './kernel-image.ts'
-import { type GuestOptions, type KernelImages, LinuxGuest, type LinuxResult } from './linux-guest.ts'
+import {
+  type AttendOptions,
+  type GuestOptions,
+  type KernelImages,
+  LinuxGuest,
+  type LinuxResult,
+} from './linux-guest.ts'
+import { type ImageIdentity, type SavedMachine, SavedMachineError } from './saved-machine.ts'
 import { DEFAULT_IRQ, DEFAULT_WINDOW, type MmioDevice, V86Machine } from './v86.ts'
 import type { V86Runtime } from './v86-types.ts'
 
@@ -69,7 +76,7 @@ export const KERNEL_OPTIONS: readonly string[] = [
 ]
 
 /** Makes the machine and switches it on. */
-export function startLinux(options: LinuxOptions): Promise<LinuxGuest> {
+export function startLinux(options: LinuxOptions): Promise<LinuxGuest<V86Machine>> {
   const { runtime, assets, disk } = options
   const ssdt = virtioMmioSsdt([{ base: DEFAULT_WINDOW, irq: DEFAULT_IRQ }])
   return LinuxGuest.start(options, (archive, onSerial) =>
@@ -85,6 +92,57 @@ export function startLinux(options: LinuxOptions): Promise<LinuxGuest> {
       onSerial,
       ...(disk ? { disk: { create: disk } } : {}),
     }),
+  )
+}
+
+/** What a saved guest consists of beside its disk: what the disk and its image are like, the caller knows. */
+export interface SavingParts {
+  readonly runtime: V86Runtime
+  readonly memoryBytes?: number
+  readonly hasScript: boolean
+  /** waits until the disk changes no guest byte any more: VirtioBlk.pause */
+  readonly quiet: () => Promise<void>
+  /** taken when the machine has been saved */
+  readonly snapshot: () => { disk: Uint8Array; image: ImageIdentity }
+}
+
+/** Saves a guest and ends it: `finished` resolves, with isSaved. What it was doing goes on in `resumeLinux`. */
+export async function saveLinux(guest: LinuxGuest<V86Machine>, parts: SavingParts): Promise<SavedMachine> {
+  const { runtime, memoryBytes = DEFAULT_MEMORY, hasScript, quiet, snapshot } = parts
+  const machine = await guest.machine.save(quiet)
+  return {
+    version: runtime.version,
+    memoryBytes,
+    window: DEFAULT_WINDOW,
+    irq: DEFAULT_IRQ,
+    console: guest.consoleState,
+    hasScript,
+    machine,
+    ...snapshot(),
+  }
+}
+
+export interface ResumeOptions extends AttendOptions {
+  readonly runtime: V86Runtime
+  readonly saved: SavedMachine
+  /** makes the disk as it was, with VirtioBlk.restore, over the guest's RAM as it was */
+  readonly disk: (memory: GuestMemory, onInterrupt: () => void) => Promise<MmioDevice>
+}
+
+/** Makes the machine of a saved guest and lets it go on. Throws SavedMachineError if this v86 is another. */
+export async function resumeLinux({
+  runtime,
+  saved,
+  disk,
+  ...options
+}: ResumeOptions): Promise<LinuxGuest<V86Machine>> {
+  const { version, memoryBytes, window, irq, machine } = saved
+  if (version !== runtime.version) {
+    const remedy = `npm install v86@${version.replace(/\+.*/, '')}`
+    throw new SavedMachineError(`it was saved with v86 ${version}, and this is ${runtime.version}: ${remedy}`)
+  }
+  return LinuxGuest.resume(options, saved.console, (onSerial) =>
+    V86Machine.create({ runtime, resume: machine, memoryBytes, onSerial, disk: { window, irq, create: disk } }),
   )
 }
 

@@ -35,7 +35,8 @@ export async function loadV86(from: string = import.meta.url): Promise<V86Runtim
     const { V86 } = (await import(pathToFileURL(main).href)) as Pick<V86Runtime, 'V86'>
     const wasm = new Uint8Array(await readFile(join(dirname(main), 'v86.wasm')))
     if (typeof V86 !== 'function') throw new TypeError('it exports no V86')
-    return { V86, wasm }
+    const { version } = JSON.parse(await readFile(join(dirname(main), '..', 'package.json'), 'utf8'))
+    return { V86, wasm, version: String(version) }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new V86MissingError(`v86 cannot be used (${reason}); reinstall it: npm install v86@0.5.462`, { cause: error })

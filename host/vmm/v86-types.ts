@@ -7,17 +7,20 @@ export interface V86Runtime {
   readonly V86: new (options: V86Settings) => V86Emulator
   /** the bytes of `v86/build/v86.wasm` */
   readonly wasm: Uint8Array<ArrayBuffer>
+  /** of the package: a saved machine continues in the version that saved it */
+  readonly version: string
 }
 
 export interface V86Settings {
   wasm_fn: (imports: WebAssembly.Imports) => Promise<WebAssembly.Exports>
   memory_size: number
   vga_memory_size: number
-  bios: { buffer: ArrayBuffer }
+  /** these five are left out for a machine that is resumed: what they loaded is in its memory */
+  bios?: { buffer: ArrayBuffer }
   vga_bios?: { buffer: ArrayBuffer }
-  bzimage: { buffer: ArrayBuffer }
-  initrd: { buffer: ArrayBuffer }
-  cmdline: string
+  bzimage?: { buffer: ArrayBuffer }
+  initrd?: { buffer: ArrayBuffer }
+  cmdline?: string
   acpi: boolean
   autostart: boolean
   fastboot: boolean
@@ -34,8 +37,13 @@ export interface V86Emulator {
   add_listener(event: 'serial0-output-byte', listener: (byte: number) => void): void
   serial_send_bytes(port: number, bytes: Uint8Array): void
   run(): Promise<void> | void
+  /** resolves when no tick runs any more */
   stop(): Promise<void> | void
   destroy(): Promise<void> | void
+  /** processor, devices and the pages of guest RAM that are not zero */
+  save_state(): Promise<ArrayBuffer>
+  /** writes guest RAM in place, and forgets compiled code and address translations */
+  restore_state(state: ArrayBuffer): Promise<void>
 }
 
 export interface V86Core {
@@ -48,7 +56,8 @@ export interface V86Cpu {
   readonly mem8: Uint8Array
   readonly wasm_memory: WebAssembly.Memory
   readonly io: V86Io
-  readonly devices: { readonly acpi: object }
+  /** `input`, of the serial port: typed and not yet read; not in v86's own state */
+  readonly devices: { readonly acpi: object; readonly uart0: { readonly input: number[] } }
   readonly wm: { readonly exports: { v86_malloc(bytes: number): number } }
   /** forgets compiled code of a range of guest RAM that something else than the processor has written */
   jit_dirty_cache(start: number, end: number): void

@@ -11,6 +11,7 @@
 import { VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INTERRUPT_STATUS, VIRTIO_MMIO_STATUS } from '../../assembly/spec.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import type { KernelImage } from './kernel-image.ts'
+import { SavedMachineError } from './saved-machine.ts'
 import type { V86Cpu, V86Emulator, V86Runtime, V86Settings } from './v86-types.ts'
 
 /** What the machine needs of a device: VirtioBlk has it. */
@@ -28,22 +29,38 @@ export interface V86Disk {
   readonly create: (memory: GuestMemory, onInterrupt: () => void) => Promise<MmioDevice>
 }
 
-export interface V86MachineOptions {
+interface CommonOptions {
   readonly runtime: V86Runtime
-  readonly bios: Uint8Array
-  readonly vgaBios?: Uint8Array
-  readonly kernel: KernelImage
-  readonly initrd: Uint8Array
-  readonly cmdline: string
-  /** v86 puts the initramfs at 64 MiB, so it must be more than that by the size of the initramfs */
   readonly memoryBytes: number
   readonly disk?: V86Disk
   /** bytes from the guest's first serial port, as they come, several at a time */
   readonly onSerial: (bytes: Uint8Array) => void
 }
 
-/** Why a machine ended: the guest powered off, the guest reset it, or `stop` was called. */
-export type V86Ending = 'power-off' | 'reset' | 'stopped'
+/** A machine that starts with its firmware. v86 puts the initramfs at 64 MiB, below which the kernel has to fit. */
+export interface V86BootOptions extends CommonOptions {
+  readonly bios: Uint8Array
+  readonly vgaBios?: Uint8Array
+  readonly kernel: KernelImage
+  readonly initrd: Uint8Array
+  readonly cmdline: string
+}
+
+/** A machine that goes on where `save` ended another one: the same memory size, window, line and v86. */
+export interface V86ResumeOptions extends CommonOptions {
+  readonly resume: V86State
+}
+
+/** What `save` gives: all of the machine but its disk, whose state is the disk's own (VirtioBlk.snapshot). */
+export interface V86State {
+  /** v86's own format */
+  readonly state: Uint8Array
+  /** typed on the serial port and not yet read by the guest, which v86 leaves out */
+  readonly typed: Uint8Array
+}
+
+/** Why a machine ended: the guest powered off, the guest reset it, `stop` or `save` was called. */
+export type V86Ending = 'power-off' | 'reset' | 'stopped' | 'saved'
 
 export const DEFAULT_WINDOW = 0xc0001000
 export const DEFAULT_IRQ = 5
@@ -69,6 +86,7 @@ export class V86Machine {
   readonly #onSerial: (bytes: Uint8Array) => void
   #serial: number[] = []
   #over = false
+  #isSaving = false
   #end: (ending: V86Ending) => void = () => {}
   #fail: (error: unknown) => void = () => {}
 
@@ -85,22 +103,27 @@ export class V86Machine {
     emulator.add_listener('serial0-output-byte', (byte) => this.#serialByte(byte))
   }
 
-  /** Makes the machine with everything loaded; `run` starts it. */
-  static async create(options: V86MachineOptions): Promise<V86Machine> {
-    const { memoryBytes, initrd } = options
+  /** Makes the machine with everything loaded, or as it was when it was saved; `run` starts it. */
+  static async create(options: V86BootOptions | V86ResumeOptions): Promise<V86Machine> {
+    const { memoryBytes } = options
     if (!Number.isSafeInteger(memoryBytes) || memoryBytes % BUS_BLOCK_BYTES !== 0) {
       throw new RangeError(`v86: memoryBytes must be a multiple of 128 KiB, not ${memoryBytes}`)
     }
-    if (memoryBytes < INITRD_ADDRESS + initrd.length + (16 << 20)) {
+    if ('initrd' in options && memoryBytes < INITRD_ADDRESS + options.initrd.length + (16 << 20)) {
       throw new RangeError(`v86: ${memoryBytes} bytes of RAM are too few for this initramfs; 128 MiB usually do`)
     }
     const emulator = await load(options)
     const cpu = emulator.v86.cpu
-    for (const { address, content } of options.kernel.segments) {
-      if (address + content.length > INITRD_ADDRESS) throw new RangeError('v86: the kernel overlaps the initramfs')
-      cpu.mem8.set(content, address)
+    if ('resume' in options) {
+      await restore(emulator, options.resume)
+    } else {
+      for (const { address, content } of options.kernel.segments) {
+        if (address + content.length > INITRD_ADDRESS) throw new RangeError('v86: the kernel overlaps the initramfs')
+        cpu.mem8.set(content, address)
+      }
     }
     const machine = new V86Machine(emulator, adoptMemory(cpu), options.onSerial)
+    // After the memory is as it was: a disk that is restored may go on at once with what is in its rings.
     if (options.disk) await machine.#attach(options.disk)
     return machine
   }
@@ -116,9 +139,32 @@ export class V86Machine {
     await this.#emulator.destroy()
   }
 
+  /**
+   * Saves the machine and ends it. The guest's processor does nothing more from the end of the tick in which this is
+   * called. `quiet` then waits until the disk changes no guest byte any more (VirtioBlk.pause); what the disk
+   * has published meanwhile, interrupts included, is in the saved machine. Its snapshot is to be taken afterwards.
+   */
+  async save(quiet: () => Promise<void> = async () => {}): Promise<V86State> {
+    if (this.#over || this.#isSaving) throw new Error('v86: the machine has ended, it cannot be saved')
+    this.#isSaving = true
+    const emulator = this.#emulator
+    try {
+      await emulator.stop()
+      await quiet()
+      if (this.#over) throw new Error('v86: the machine was ended while it was being saved')
+      const state = new Uint8Array(await emulator.save_state())
+      const typed = Uint8Array.from(emulator.v86.cpu.devices.uart0.input)
+      this.#finish(() => this.#end('saved'))
+      return { state, typed }
+    } catch (error) {
+      this.#finish(() => this.#fail(error))
+      throw error
+    }
+  }
+
   /** Types on the guest's serial port: text as UTF-8, or bytes as they are (3 = Ctrl-C). */
   serialWrite(input: string | Uint8Array): void {
-    if (this.#over) return
+    if (this.#over || this.#isSaving) return
     this.#emulator.serial_send_bytes(0, typeof input === 'string' ? new TextEncoder().encode(input) : input)
   }
 
@@ -193,18 +239,14 @@ export class V86Machine {
   }
 }
 
-async function load(options: V86MachineOptions): Promise<V86Emulator> {
+async function load(options: V86BootOptions | V86ResumeOptions): Promise<V86Emulator> {
   const { V86, wasm } = options.runtime
   const settings: V86Settings = {
     // On the calling thread, for the reason given in engine.ts.
     wasm_fn: async (imports) => new WebAssembly.Instance(new WebAssembly.Module(wasm), imports).exports,
     memory_size: options.memoryBytes,
     vga_memory_size: VGA_BYTES,
-    bios: { buffer: exactBuffer(options.bios) },
-    ...(options.vgaBios ? { vga_bios: { buffer: exactBuffer(options.vgaBios) } } : {}),
-    bzimage: { buffer: exactBuffer(options.kernel.bzImage) },
-    initrd: { buffer: exactBuffer(options.initrd) },
-    cmdline: options.cmdline,
+    ...('resume' in options ? {} : images(options)),
     acpi: true,
     autostart: false,
     fastboot: true,
@@ -221,9 +263,40 @@ async function load(options: V86MachineOptions): Promise<V86Emulator> {
     cpu?.mem8?.byteOffset > 0 &&
     cpu.wasm_memory instanceof WebAssembly.Memory &&
     [cpu.wm?.exports?.v86_malloc, cpu.device_raise_irq, cpu.device_lower_irq, cpu.jit_dirty_cache].every(isFunction) &&
-    [cpu.io?.mmap_register, cpu.io?.register_write, cpu.reboot_internal, emulator.v86.do_tick].every(isFunction)
+    [cpu.io?.mmap_register, cpu.io?.register_write, cpu.reboot_internal, emulator.v86.do_tick].every(isFunction) &&
+    [emulator.save_state, emulator.restore_state, cpu.devices?.uart0?.input?.push].every(isFunction)
   if (!complete) throw new Error('v86: this version does not have the interfaces that were there in 0.5.462')
   return emulator
+}
+
+function images({ bios, vgaBios, kernel, initrd, cmdline }: V86BootOptions) {
+  return {
+    bios: { buffer: exactBuffer(bios) },
+    ...(vgaBios ? { vga_bios: { buffer: exactBuffer(vgaBios) } } : {}),
+    bzimage: { buffer: exactBuffer(kernel.bzImage) },
+    initrd: { buffer: exactBuffer(initrd) },
+    cmdline,
+  }
+}
+
+/**
+ * v86 writes guest RAM where it is, page by page, and allocates nothing, so neither the region nor the state of a
+ * device moves. Its clocks go on by themselves: the time stamp counter from the saved value, and timers whose last
+ * tick lies in the future of this process start anew.
+ */
+async function restore(emulator: V86Emulator, { state, typed }: V86State): Promise<void> {
+  const { cpu } = emulator.v86
+  const { byteOffset, length } = cpu.mem8
+  try {
+    await emulator.restore_state(exactBuffer(state))
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new SavedMachineError(`v86 does not take the state in it: ${reason}`)
+  }
+  if (cpu.mem8.byteOffset !== byteOffset || cpu.mem8.length !== length) {
+    throw new Error('v86: its guest RAM moved when the state was restored, which no version did so far')
+  }
+  cpu.devices.uart0.input.push(...typed)
 }
 
 /**

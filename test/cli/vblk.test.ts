@@ -11,6 +11,7 @@ import * as assert from 'uvu/assert'
 import { FileBackend } from '../../host/backend/file.ts'
 import { createImage } from '../../host/backend/image.ts'
 import { GuestAssetsError, guestAssets } from '../../host/vmm/debian.ts'
+import { assertRefused, vblk } from './run-vblk.ts'
 
 const test = suite<{ folder: string; image: string }>('vblk')
 
@@ -24,30 +25,6 @@ test.after.each((context) => {
   rmSync(context.folder, { recursive: true, force: true })
 })
 
-interface Outcome {
-  status: number | null
-  stdout: string
-  stderr: string
-}
-
-function vblk(args: string[], env: NodeJS.ProcessEnv = {}, node: string[] = [], input = ''): Outcome {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...node, 'build/vblk.js', ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, ...env },
-    input,
-    timeout: 300_000,
-  })
-  return { status, stdout, stderr }
-}
-
-/** One line, status 2, no trace. */
-function assertRefused(outcome: Outcome, ...parts: (string | RegExp)[]): void {
-  assert.is(outcome.status, 2, outcome.stderr)
-  assert.is(outcome.stderr.trim().split('\n').length, 1, outcome.stderr)
-  assert.not.match(outcome.stderr, /\bat .*:\d+:\d+/)
-  for (const part of parts) assert.match(outcome.stderr, part)
-}
-
 test('help: --help -> lists the commands, status 0', () => {
   const { status, stdout } = vblk(['--help'])
   assert.is(status, 0)
@@ -58,7 +35,10 @@ test('help: --help -> lists the commands, status 0', () => {
 test('help: boot --help -> names every option, status 0', () => {
   const { status, stdout } = vblk(['boot', '--help'])
   assert.is(status, 0)
-  const options = 'disk ro script iops iops-burst bps bps-burst memory append accel cpus kernel initrd bios'.split(' ')
+  const options =
+    'disk ro script iops iops-burst bps bps-burst memory append accel cpus kernel initrd bios save resume force'.split(
+      ' ',
+    )
   for (const option of options) assert.match(stdout, `--${option}`)
   assert.match(stdout, 'Ctrl-]')
 })
@@ -74,7 +54,7 @@ test('command: none -> the help on standard error, status 2', () => {
 })
 
 test('command: unknown -> named, with those there are', () => {
-  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, start')
+  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, replay, start')
   assertRefused(vblk(['constructor']), "'constructor'")
 })
 

@@ -34,6 +34,7 @@ const EXPORTS = {
   setThrottle: 'i32,f64 -> ',
   fail: 'i32,i32 -> i32',
   kicked: 'i32,i32,i32 -> i32',
+  thaw: 'i32,f64 -> i32',
 }
 
 const load = (name: string): Uint8Array => new Uint8Array(readFileSync(`build/${name}.wasm`))

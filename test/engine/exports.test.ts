@@ -133,6 +133,28 @@ for (const flavour of flavours) {
     assert.is(engine.fail(state.ptr, 2), 0)
     assert.equal([word(0x70), word(0x60), state.readCounters().interrupts], [0x4f, 2, 1])
   })
+
+  test(`device rule 26: thaw of a block that says nothing or what cannot be -> 0, or the queue's name [${flavour.name}]`, async () => {
+    const { engine, memory, state } = await rig(flavour, 2, 16, 14, 1)
+    const before = memory.view(0, RAM_BYTES).slice()
+    assert.is(engine.thaw(state.ptr, 5), 0)
+    const view = new DataView(memory.memory.buffer, state.ptr + abi.STATE_QUEUE_TABLE + abi.QUEUE_BYTES)
+    view.setUint32(abi.QUEUE_READY, 1, true)
+    for (const [size, gpa, result] of [
+      [16, 0x1000, 0],
+      [16, RAM_BYTES, -2],
+      [16, RAM_BYTES - 16, -2],
+      [16, 0x1008, -2],
+      [0, 0x1000, -2],
+      [12, 0x1000, -2],
+      [32, 0x1000, -2],
+    ] as const) {
+      view.setUint32(abi.QUEUE_SIZE, size, true)
+      view.setBigUint64(abi.QUEUE_DESC_GPA, BigInt(gpa), true)
+      assert.is(engine.thaw(state.ptr, 5), result, `size ${size}, descriptors at ${gpa}`)
+    }
+    assert.ok(Buffer.compare(memory.view(0, RAM_BYTES), before) === 0, 'guest RAM was touched')
+  })
 }
 
 test.run()

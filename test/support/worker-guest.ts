@@ -2,7 +2,8 @@
 // ioeventfd. The guest's thread is the caller's; nothing of the disk runs on it but the register window.
 
 import { GuestMemory } from '../../host/device/guest-memory.ts'
-import { DiskWorker, type WorkerDisk } from '../../host/loop/disk-worker.ts'
+import { DiskWorker } from '../../host/loop/disk-worker.ts'
+import type { WorkerDisk } from '../../host/loop/worker-disk.ts'
 import { GUEST_RAM_BYTES, type GuestParameters } from '../guest/protocol.ts'
 import { Script } from './script.ts'
 import { type GuestDevice, type GuestOptions, type GuestRun, runGuest } from './test-guest.ts'

@@ -21,7 +21,7 @@ export class FakeEmulator {
     cpu: {
       mem8: new Uint8Array(this.memory.buffer, FAKE_RAM_AT, FAKE_RAM),
       wasm_memory: this.memory,
-      devices: { acpi: {} },
+      devices: { acpi: {}, uart0: { input: [] as number[] } },
       io: {
         mmap_register: (base: number, bytes: number, read8: Read, write8: Write, read32: Read, write32: Write) => {
           this.events.push(`map ${base.toString(16)}+${bytes.toString(16)}`)
@@ -72,6 +72,17 @@ export class FakeEmulator {
   }
 
   destroy(): void {}
+
+  /** A state of the fake's own: guest RAM. */
+  async save_state(): Promise<ArrayBuffer> {
+    this.events.push('save')
+    return this.v86.cpu.mem8.slice().buffer
+  }
+
+  async restore_state(state: ArrayBuffer): Promise<void> {
+    this.events.push('restore')
+    this.v86.cpu.mem8.set(new Uint8Array(state))
+  }
 }
 
 type Read = (address: number) => number
@@ -88,7 +99,7 @@ export function fakeRuntime(): { runtime: V86Runtime; emulator: () => FakeEmulat
   }
   const V86 = Emulator as unknown as new (settings: V86Settings) => V86Emulator
   return {
-    runtime: { V86, wasm: new Uint8Array() },
+    runtime: { V86, wasm: new Uint8Array(), version: '0.5.0' },
     emulator: () => {
       assert.ok(made, 'no machine was made')
       return made

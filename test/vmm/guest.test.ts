@@ -44,6 +44,31 @@ guest('console: an end marker before the first -> not an end', () => {
   assert.is(console.output, 'x')
 })
 
+guest('console: save markers, cut in any way -> counted, not shown; the output goes on', () => {
+  const SAVE = `\r\n@@vblk:${TOKEN}:save@@\r\n`
+  const text = `${SAVE}${BEGIN}a${SAVE}b\r\n${SAVE}${SAVE}c${EXIT(1)}`
+  for (let cut = 1; cut <= text.length; cut++) {
+    const { shown, console } = feed(text, cut)
+    assert.is(console.saveRequests, 3, `cut at ${cut}`)
+    assert.is(console.output, 'ab\nc', `cut at ${cut}`)
+    assert.is(shown.slice(SAVE.length), 'ab\r\nc', `cut at ${cut}`)
+    assert.is(console.exitStatus, 1)
+  }
+})
+
+guest('console: one that goes on from the state of another -> as if it had been one', () => {
+  const text = `early${BEGIN}one${EXIT(3)}`
+  for (let cut = 0; cut <= text.length; cut++) {
+    const first = new GuestConsole(TOKEN)
+    const before = Buffer.from(first.push(Buffer.from(text.slice(0, cut)))).toString()
+    if (first.exitStatus !== undefined) continue
+    const second = new GuestConsole(TOKEN, JSON.parse(JSON.stringify(first.state)))
+    const after = Buffer.from(second.push(Buffer.from(text.slice(cut)))).toString()
+    assert.is(before + after, 'earlyone', `cut at ${cut}`)
+    assert.is(second.exitStatus, 3, `cut at ${cut}`)
+  }
+})
+
 guest('console: a prompt without a line end -> shown at once', () => {
   const { shown } = feed(`${BEGIN}guest:/# `, 5)
   assert.is(shown, 'guest:/# ')
@@ -51,11 +76,12 @@ guest('console: a prompt without a line end -> shown at once', () => {
 
 guest('boot archive: with and without a script -> /script only with', () => {
   const has = (archive: Uint8Array, text: string): boolean => Buffer.from(archive).includes(text)
-  const scripted = bootArchive(TOKEN, 'echo hi\n')
+  const scripted = bootArchive(TOKEN, { script: 'echo hi\n' })
   assert.ok(has(scripted, 'echo hi\n') && has(scripted, 'sh /script') && has(scripted, TOKEN))
-  const shell = bootArchive(TOKEN)
+  const shell = bootArchive(TOKEN, {})
   assert.ok(has(shell, 'cttyhack sh -i') && !has(shell, 'script\0'))
-  assert.throws(() => bootArchive('$(reboot)', ''), /not a boot token/)
+  assert.ok(!has(shell, 'bin/save') && has(bootArchive(TOKEN, { canSave: true }), `${TOKEN}:save@@`))
+  assert.throws(() => bootArchive('$(reboot)', {}), /not a boot token/)
 })
 
 guest('boot token: two of them -> 128 bits each, different', () => {

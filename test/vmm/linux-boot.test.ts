@@ -29,7 +29,9 @@ async function start(options: Partial<LinuxOptions> = {}): Promise<Rig> {
   }
   const memoryBytes = 96 << 20
   const guest = await startLinux({ runtime, assets: ASSETS, script: 'true', onConsole, memoryBytes, ...options })
-  const token = /@@vblk:([0-9a-f]{32}):/.exec(Buffer.from(emulator().settings.initrd.buffer).toString('latin1'))?.[1]
+  const token = /@@vblk:([0-9a-f]{32}):/.exec(
+    Buffer.from(emulator().settings.initrd?.buffer ?? new ArrayBuffer(0)).toString('latin1'),
+  )?.[1]
   assert.ok(token)
   return {
     guest,
@@ -70,13 +72,13 @@ boot(
     const plain = await start({ append: 'debug x=1' })
     const { cmdline, initrd } = plain.emulator.settings
     assert.is(cmdline, `${KERNEL_OPTIONS.join(' ')} debug x=1`)
-    assert.is(new Uint8Array(initrd.buffer)[0], 0xaa)
+    assert.is(new Uint8Array(initrd?.buffer ?? [])[0], 0xaa)
     await plain.guest.stop()
     const disk = async (): Promise<{ mmioRead: () => number; mmioWrite: () => void }> => {
       return { mmioRead: () => 0, mmioWrite: () => {} }
     }
     const withDisk = await start({ disk })
-    const bytes = Buffer.from(withDisk.emulator.settings.initrd.buffer)
+    const bytes = Buffer.from(withDisk.emulator.settings.initrd?.buffer ?? new ArrayBuffer(0))
     const table = bytes.indexOf('LNRO0005')
     assert.ok(table > 0 && table < bytes.indexOf(Buffer.of(0xaa, 0xaa, 0xaa)))
     assert.is(bytes.toString('latin1', 0, 6), '070701', 'not compressed')

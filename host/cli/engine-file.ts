@@ -1,6 +1,6 @@
-// Another build of the engine, from a file: what is no engine, or one for another state block, is refused before anything
-// is played on it. Of the imports, trace.trace is given a listener that does nothing, and env.abort of a debug build
-// traps; the memory is shared if the module does not link to one that is not.
+// Another build of the engine, from a file: what is no engine, or one for another state block, is refused before
+// anything is played on it. Of the imports, trace.trace is given a listener that does nothing, and env.abort of a debug
+// build traps; the memory is shared if the module does not link to one that is not.
 
 import { ABI_VERSION } from '../../assembly/abi.ts'
 import { GuestMemory } from '../device/guest-memory.ts'

@@ -15,7 +15,9 @@ import { boot } from './boot.ts'
 import { conformance } from './conformance.ts'
 import { UsageError } from './options.ts'
 import { replay } from './replay.ts'
+import { shrink } from './shrink.ts'
 import { start } from './start.ts'
+import { trace } from './trace.ts'
 
 const HELP = `vblk: a virtio-blk device whose every guest-visible decision is made in WebAssembly
 
@@ -24,13 +26,22 @@ Usage: vblk COMMAND [OPTIONS]
   boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
   conformance   check the device against the rules of the virtio standard
   replay        replay a recorded trace and compare
+  shrink        shorten a recorded trace as far as a command of yours still fails for it
   start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
+  trace         list the requests of a recorded trace, and what else happened
 
   vblk COMMAND --help   the options of a command
   vblk --version        the version
 `
 
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = { boot, conformance, replay, start }
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  boot,
+  conformance,
+  replay,
+  shrink,
+  start,
+  trace,
+}
 
 export async function main(args: string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -205,8 +205,8 @@ export function validateSnapshot(bytes: Uint8Array): SnapshotInfo {
 /** As validateSnapshot, and all that is in it. */
 export function decodeSnapshot(given: Uint8Array): Snapshot {
   if (!(given instanceof Uint8Array)) throw new TypeError('snapshot: a Uint8Array is wanted')
-  // Whoever else has the bytes cannot change them between check and use.
-  const bytes = new Uint8Array(given) // not slice(), with which a Buffer of Node's makes no copy
+  // A copy, which nobody else can change between check and use. (A Buffer's slice() is none.)
+  const bytes = new Uint8Array(given)
   const view = new DataView(bytes.buffer)
   checkFrame(bytes, view)
   let at = HEAD_BYTES

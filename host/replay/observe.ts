@@ -15,19 +15,19 @@ const SLOT_MASK = (1 << abi.SLOT_QUEUE_SHIFT) - 1
 
 export class Observed {
   readonly ptr: number
-  readonly #memory: WebAssembly.Memory
+  readonly memory: WebAssembly.Memory
   #view: DataView
   #regions: readonly Range[] = []
 
   constructor(memory: WebAssembly.Memory, ptr: number) {
-    this.#memory = memory
+    this.memory = memory
     this.ptr = ptr
     this.#view = new DataView(memory.buffer)
   }
 
   /** Memories can grow. */
   get #data(): DataView {
-    if (this.#view.buffer !== this.#memory.buffer) this.#view = new DataView(this.#memory.buffer)
+    if (this.#view.buffer !== this.memory.buffer) this.#view = new DataView(this.memory.buffer)
     return this.#view
   }
 

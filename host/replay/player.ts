@@ -4,16 +4,13 @@
 // call, and the stores are looked for after it. Portable.
 
 import * as abi from '../../assembly/abi.ts'
-import { GuestMemory } from '../device/guest-memory.ts'
-import { applySnapshot } from '../device/restore.ts'
-import { decodeSnapshot, type Snapshot } from '../device/snapshot.ts'
-import { checkAbi, type EngineExports, loadEngine } from '../engine/engine.ts'
-import { EngineState } from '../engine/state.ts'
+import { checkAbi, type EngineExports } from '../engine/engine.ts'
 import { loadTraceEngine } from '../engine/trace.ts'
 import { TraceError } from './bytes.ts'
 import { Digest } from './digest.ts'
 import { counterName, eventName, eventText, resultText } from './names.ts'
 import { Observed } from './observe.ts'
+import { makeMemory, writeConfig, writeSnapshot } from './set-up.ts'
 import {
   digestStep,
   type InitConfig,
@@ -101,10 +98,8 @@ function same(field: string, expected: string | number, seen: string | number): 
 
 class Player {
   readonly #config: InitConfig
-  readonly #memory: GuestMemory
   readonly #engine: EngineExports
   readonly #observed: Observed
-  readonly #state: EngineState
   /** the trace flavour tells us itself */
   readonly #isTold: boolean
   readonly #counters = new Array<number>(abi.COUNTERS).fill(0)
@@ -117,39 +112,11 @@ class Player {
     const { engine } = options
     this.#config = config
     this.#isTold = engine === undefined
-    const [, , , , queues = 0, queueSizeMax = 0, segMax = 0] = config.words
-    const scratch = new WebAssembly.Memory({ initial: 1 })
-    const sizes = loadEngine(scratch) as EngineExports
-    const bytes = sizes.stateBytes(queues, queueSizeMax, segMax, config.regions.length) >>> 0
-    if (bytes === 0) throw new TraceError('step 0: no engine has room for the queues that the trace says')
-    try {
-      this.#memory = GuestMemory.create({
-        regions: config.regions,
-        stateBytes: bytes + 64,
-        shared: options.shared ?? false,
-      })
-    } catch (error) {
-      throw new TraceError(`step 0: the trace's guest RAM cannot be made: ${(error as Error).message}`)
-    }
-    const { memory } = this.#memory
-    this.#engine = checkAbi(engine ? engine(memory) : loadTraceEngine(memory, (...event) => this.#told(...event)))
-    const state = new EngineState(memory, this.#memory.allocate(bytes))
-    const [featuresLow = 0, featuresHigh = 0, capacityLow = 0, capacityHigh = 0, , , , sizeMax = 0] = config.words
-    const [blockSize = 0, readOnly = 0] = config.words.slice(8)
-    state.writeConfig({
-      deviceFeatures: (BigInt(featuresHigh) << 32n) | BigInt(featuresLow),
-      capacitySectors: capacityHigh * 2 ** 32 + capacityLow,
-      queues,
-      queueSizeMax,
-      segMax,
-      sizeMax,
-      blockSize,
-      readOnly: readOnly !== 0,
-      serial: config.serial,
-      regions: this.#memory.regions,
-    })
-    this.#observed = new Observed(memory, state.ptr)
-    this.#state = state
+    const { memory, ptr } = makeMemory(config, options.shared ?? false)
+    const listener = (...event: [number, number, number, number]): void => this.#told(...event)
+    this.#engine = checkAbi(engine ? engine(memory.memory) : loadTraceEngine(memory.memory, listener))
+    writeConfig(config, memory, ptr)
+    this.#observed = new Observed(memory.memory, ptr)
   }
 
   /** Makes the call; returns the step as it was seen. Throws Differs. */
@@ -159,7 +126,7 @@ class Player {
     this.#events = this.#isTold ? step.events : accesses
     this.#met = 0
     if (step.throttle) this.#observed.writeThrottle(step.throttle)
-    if (step.snapshot) this.#restore(step.snapshot)
+    if (step.snapshot) writeSnapshot(step.snapshot, this.#config, this.#observed)
     if (this.#isTold) this.#prime()
     else this.#primeAll(accesses)
     const result = this.#call(step)
@@ -172,21 +139,6 @@ class Player {
     if (!this.#isTold) this.#compareStores(accesses)
     this.#compareCounters(step)
     return { ...step, result, planned }
-  }
-
-  /** thaw() is given a state that the host has filled. */
-  #restore(bytes: Uint8Array): void {
-    let snapshot: Snapshot
-    try {
-      snapshot = decodeSnapshot(bytes)
-    } catch (error) {
-      throw new TraceError(`a snapshot that cannot be restored: ${(error as Error).message}`)
-    }
-    const { queues, queueSizeMax } = snapshot.info
-    if (queues !== this.#config.words[4] || queueSizeMax !== this.#config.words[5]) {
-      throw new TraceError('a snapshot of another device than the one that step 0 makes')
-    }
-    applySnapshot(this.#state, snapshot)
   }
 
   #call(step: Step): number | undefined {
@@ -336,7 +288,7 @@ function lowOf(view: DataView, width: number): number {
 }
 
 /** The bytes of a load or store; none of zeros, which may be very many. */
-function storedBytes({ kind, low, high, bytes }: TraceEvent): Uint8Array {
+export function storedBytes({ kind, low, high, bytes }: TraceEvent): Uint8Array {
   if (bytes) return bytes
   const width = WIDTHS[kind] as number
   const value = new DataView(new ArrayBuffer(8))

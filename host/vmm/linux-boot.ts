@@ -1,6 +1,6 @@
 // Boots Debian's Linux in the v86 machine with one disk, and runs a script in it or gives it a terminal. This is the
 // one way in for commands, tests and the page: kernel options, initramfs and machine come together here; what happens
-// then is in linux-guest.ts. A guest can be saved and resumed; its file is in saved-machine.ts. Portable: the images
+// then is in linux-guest.ts; a guest can be saved and resumed, in a file with saved-machine.ts. Portable: the images
 // (debian.ts) and v86 (v86-node.ts) are handed in. The disk belongs to the caller, who closes it.
 //
 // The kernel options are chosen for a quick start, see KERNEL_OPTIONS; none concerns the block layer or virtio.

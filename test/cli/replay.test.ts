@@ -1,5 +1,5 @@
-// `vblk replay` as a user meets it: a trace that replays, an engine that is wrong by one byte, an engine that is none, and
-// files that are no traces.
+// `vblk replay` as a user meets it: a trace that replays, an engine that is wrong by one byte, an engine that is none,
+// and files that are no traces.
 
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -59,15 +59,15 @@ test('engine: another constant in it -> the step, the field, expected and seen, 
   const engine = patched('wrong.wasm', MAGIC, [0x41, 0xf7, 0xd2, 0xc9, 0xa3, 0x07])
   const { status, stdout } = vblk('replay', file, '--engine', engine)
   assert.is(status, 1)
-  assert.match(stdout, /^step 1, mmioRead\(0, 4\): result: expected 0x74726976, seen 0x74726977\n1 of /)
+  assert.match(stdout, /^step 2, mmioRead\(0, 4\): result: expected 0x74726976, seen 0x74726977\n2 of /)
   const outcome = vblk('replay', file, '--engine', engine, '--json')
   assert.is(outcome.status, 1)
   const { divergence, ...rest } = JSON.parse(outcome.stdout)
-  assert.is(rest.steps, 1)
+  assert.is(rest.steps, 2)
   assert.is(rest.of, steps)
   assert.is(divergence.field, 'result')
   assert.is(divergence.expected, '0x74726976')
-  assert.is(vblk('replay', file, '--engine', engine, '--until', '1').status, 0)
+  assert.is(vblk('replay', file, '--engine', engine, '--until', '2').status, 0)
 })
 
 test('engine: no file, no module, no engine -> refused', () => {

@@ -54,7 +54,7 @@ test('command: none -> the help on standard error, status 2', () => {
 })
 
 test('command: unknown -> named, with those there are', () => {
-  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, replay, start')
+  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, replay, shrink, start, trace')
   assertRefused(vblk(['constructor']), "'constructor'")
 })
 

@@ -1,5 +1,6 @@
 // Saving and resuming the machine itself, over the emulator that runs nothing (fake-emulator.ts), with a real device
-// whose back end answers late: what is stopped, waited for and written, in which order. A real guest: save.test.ts.
+// whose back end answers late: what is stopped, waited for and written, in which order. A real guest is in
+// save.test.ts.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

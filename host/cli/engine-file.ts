@@ -25,11 +25,7 @@ export async function readEngine(file: string): Promise<EngineFile> {
     if (!GIVEN.has(`${from}.${name}`)) refuse(`this is no engine of virtio-blk-wasm: it imports ${from}.${name}`)
   }
   const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name))
-  for (const name of ['abiVersion', 'stateBytes', ...Object.keys(ARGUMENTS)]) {
-    if (name === 'abiVersion' && !names.has(name)) refuse('this is no engine of virtio-blk-wasm: no export abiVersion')
-    if (name !== 'abiVersion' && !names.has(name))
-      refuse(`the engine lacks the export ${name}: it is of another version`)
-  }
+  if (!names.has('abiVersion')) refuse('this is no engine of virtio-blk-wasm: no export abiVersion')
   const engine = (memory: WebAssembly.Memory): EngineExports => {
     const abort = (): never => {
       throw new WebAssembly.RuntimeError('abort')
@@ -50,6 +46,9 @@ export async function readEngine(file: string): Promise<EngineFile> {
   const version = abiOf(linked)
   if (version !== ABI_VERSION) {
     refuse(`the engine speaks ABI version ${version}, this program speaks ${ABI_VERSION}; build it from this version`)
+  }
+  for (const name of ['stateBytes', ...Object.keys(ARGUMENTS)]) {
+    if (!names.has(name)) refuse(`the engine lacks the export ${name}: it is of another version`)
   }
   return { engine, shared: plain === undefined }
 }

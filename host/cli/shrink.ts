@@ -46,9 +46,8 @@ export async function shrink(args: string[]): Promise<number> {
   const trace = await readTrace('shrink', file)
   const out = values.out ?? `${file}.min.trace`
   assertWritable(out, file)
-  const timeoutMs = Number(timeout) * 1000
-  assertFails(await runCheck(check, file, timeoutMs), check, timeout)
-  return await work(trace, file, out, (candidate) => runCheck(check, candidate, timeoutMs))
+  const run = (path: string): Promise<CheckOutcome> => runCheck(check, path, Number(timeout) * 1000)
+  return await work(trace, file, out, run, (outcome) => assertFails(outcome, check, timeout))
 }
 
 /** Said now, not after an hour. */
@@ -78,7 +77,8 @@ async function work(
   trace: Trace,
   file: string,
   out: string,
-  check: (candidate: string) => Promise<CheckOutcome>,
+  check: (path: string) => Promise<CheckOutcome>,
+  assertFirst: (outcome: CheckOutcome) => void,
 ): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'vblk-shrink-'))
   const candidate = join(folder, 'candidate.trace')
@@ -99,6 +99,7 @@ async function work(
     last = now
   }
   try {
+    assertFirst(await check(file))
     progress.start(`shrinking ${file}, ${trace.steps.length} steps`)
     const shortest = await shrinkTrace(
       trace,

@@ -78,6 +78,28 @@ test('engine: no file, no module, no engine -> refused', () => {
   assertRefused(vblk('replay', file, '--engine', empty), 'no engine', 'abiVersion')
 })
 
+/** A module that imports env.memory, or what is given instead, and whose abiVersion() is 7. */
+function tiny(imported = 'memory'): number[] {
+  const ascii = (text: string): number[] => [text.length, ...new TextEncoder().encode(text)]
+  const section = (id: number, content: number[]): number[] => [id, content.length, ...content]
+  return [
+    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...section(1, [1, 0x60, 0, 1, 0x7f]),
+    ...section(2, [1, ...ascii('env'), ...ascii(imported), 2, 0, 0]),
+    ...section(3, [1, 0]),
+    ...section(7, [1, ...ascii('abiVersion'), 0, 0]),
+    ...section(10, [1, 4, 0, 0x41, 7, 0x0b]),
+  ]
+}
+
+test('engine: another ABI, other imports -> refused', () => {
+  const other = join(folder, 'other.wasm')
+  writeFileSync(other, Uint8Array.from(tiny()))
+  assertRefused(vblk('replay', file, '--engine', other), '--engine', /ABI version 7, this program speaks \d+/)
+  writeFileSync(other, Uint8Array.from(tiny('table')))
+  assertRefused(vblk('replay', file, '--engine', other), 'no engine of virtio-blk-wasm: it imports env.table')
+})
+
 test('json: steps, digest, no divergence', () => {
   const result = JSON.parse(vblk('replay', file, '--json').stdout)
   assert.equal(Object.keys(result).sort(), ['digest', 'of', 'steps'])

@@ -1,11 +1,13 @@
 // `vblk shrink` as a user meets it: a trace shortened for a wrong engine, commands that do not fail, that are not there
 // or do not end, and files that are no traces.
 
+import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { assertBadFilesRefused, assertRefused, traceFolder, vblk } from '../support/vblk-command.ts'
+import { sleep, within } from '../support/within.ts'
 
 const test = suite('vblk shrink')
 const { folder, file, bytes, steps } = await traceFolder()
@@ -70,6 +72,31 @@ test('check: fails for this very file only -> said, status 1, nothing is written
   const { status, stderr } = vblk('shrink', file, '--check', `! test {} -ef '${file}'`, '--out', out)
   assert.is(status, 1)
   assert.match(stderr, 'not once it is recorded anew')
+  assert.not(existsSync(out))
+})
+
+/** The process has ended; whether somebody has asked for its status is not our concern. */
+async function gone(pid: string): Promise<void> {
+  const isThere = (): boolean => {
+    try {
+      return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    } catch {
+      return false
+    }
+  }
+  while (isThere()) await sleep(20)
+}
+
+test('interrupted -> the command is ended with us, nothing is written, status 130', async () => {
+  const out = join(folder, 'interrupted')
+  const pidFile = join(folder, 'pid')
+  const check = `echo $$ > '${pidFile}.part'; mv '${pidFile}.part' '${pidFile}'; exec sleep 60; :`
+  const child = spawn(process.execPath, ['build/vblk.js', 'shrink', file, '--check', check, '--out', out])
+  const status = new Promise((resolve) => child.once('exit', resolve))
+  while (!existsSync(pidFile)) await sleep(20)
+  child.kill('SIGTERM')
+  assert.is(await within(20_000, status, 'the command'), 130)
+  await within(20_000, gone(readFileSync(pidFile, 'utf8').trim()), 'the check')
   assert.not(existsSync(out))
 })
 

@@ -27,7 +27,7 @@ done; done
 const times = new Map<string, number[]>()
 let mode: Mode = 'recorded'
 
-/** Both engines over one device, which they find in the same state block: each call goes to the one whose turn it is. */
+/** Both engines over one device, in the same state block: each call goes to the one whose turn it is. */
 function inTurns(recorder: Recorder): EngineLoader {
   return (memory) => {
     type Calls = Record<string, (...args: number[]) => unknown>

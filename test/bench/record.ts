@@ -19,7 +19,7 @@ const LOADS: readonly [name: string, requests: number, command: string][] = [
 
 const SCRIPT = `
 for round in $(seq ${ROUNDS}); do for mode in ${MODES.join(' ')}; do
-${LOADS.map(([, , command], i) => `echo "mark $mode ${i}"; ${command} 2>/dev/null; echo "mark idle 0"`).join('\n')}
+${LOADS.map(([, , command], i) => `echo "mark $mode ${i}"; sleep 1; ${command} 2>/dev/null; echo "mark idle 0"; sleep 1`).join('\n')}
 done; done
 `
 
@@ -41,7 +41,7 @@ function inTurns(recorder: Recorder): EngineLoader {
   }
 }
 
-/** Follows the guest's marks. */
+/** Follows the guest's marks. Its console comes in pieces of some milliseconds, hence the sleeps. */
 function watch(): (bytes: Uint8Array) => void {
   let text = ''
   let key = ''

@@ -48,6 +48,7 @@ async function kvmGuest(): Promise<Trace> {
 export async function bootWithDisk(
   script: string,
   engine?: EngineLoader,
+  onConsole?: (bytes: Uint8Array) => void,
 ): Promise<{ output: string; seconds: number; requests: number }> {
   const [runtime, assets] = await Promise.all([loadV86(), guestAssets()]).catch((error: Error) => {
     if (!/^(GuestAssets|V86Missing)Error$/.test(error.name)) throw error
@@ -59,6 +60,7 @@ export async function bootWithDisk(
     assets,
     script,
     timeoutMs: 120_000,
+    ...(onConsole && { onConsole }),
     disk: async (memory, onInterrupt) => {
       const backend = new MemoryBackend(DISK_BYTES)
       disk = await VirtioBlk.create({ memory, backend, onInterrupt, serial: 'golden', ...(engine && { engine }) })

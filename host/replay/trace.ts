@@ -4,6 +4,7 @@
 
 import { ByteReader, ByteWriter, TraceError } from './bytes.ts'
 import { Digest, xxHash32 } from './digest.ts'
+import { pipe } from './pipe.ts'
 import { digestStep, type Previous, readStep, type Step, stepBytesMax, writeStep } from './step.ts'
 
 export const TRACE_VERSION = 1
@@ -74,7 +75,7 @@ function writeSteps(steps: readonly Step[]): Uint8Array {
 }
 
 async function seal(body: Uint8Array, steps: number, digest: string): Promise<Uint8Array> {
-  const packed = await through(new CompressionStream('deflate-raw'), body)
+  const packed = await pipe(body, new CompressionStream('deflate-raw'))
   const file = new Uint8Array(HEADER_BYTES + packed.length)
   const view = new DataView(file.buffer)
   file.set(new TextEncoder().encode(MAGIC))
@@ -132,43 +133,15 @@ function checkHeader(file: Uint8Array): { steps: number; bodyBytes: number; dige
 async function unpack(packed: Uint8Array, bodyBytes: number): Promise<Uint8Array> {
   let body: Uint8Array
   try {
-    body = await through(new DecompressionStream('deflate-raw'), packed, bodyBytes)
+    body = await pipe(packed, new DecompressionStream('deflate-raw'), bodyBytes)
   } catch (error) {
-    if (error instanceof TraceError) throw error
     throw new TraceError(`the steps (from byte ${HEADER_BYTES}) cannot be unpacked: ${String(error)}`)
+  }
+  if (body.length > bodyBytes) {
+    throw new TraceError(`the steps unpack to more than the ${bodyBytes} bytes that the header (byte ${BODY_AT}) says`)
   }
   if (body.length !== bodyBytes) {
     throw new TraceError(`the steps unpack to ${body.length} bytes, the header (byte ${BODY_AT}) says ${bodyBytes}`)
   }
   return body
-}
-
-async function through(
-  stream: CompressionStream | DecompressionStream,
-  bytes: Uint8Array,
-  most = Number.POSITIVE_INFINITY,
-): Promise<Uint8Array> {
-  const writer = stream.writable.getWriter()
-  const written = writer.write(bytes as Uint8Array<ArrayBuffer>).then(() => writer.close())
-  written.catch(() => {}) // the reader sees it too
-  const reader = (stream.readable as ReadableStream<Uint8Array>).getReader()
-  const parts: Uint8Array[] = []
-  let length = 0
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) break
-    length += value.length
-    if (length > most) {
-      await reader.cancel()
-      throw new TraceError(`the steps unpack to more than the ${most} bytes that the header (byte ${BODY_AT}) says`)
-    }
-    parts.push(value)
-  }
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

@@ -14,6 +14,7 @@
 // |     40 |       | facts, disk, machine                                                      |
 
 import { crc32 } from '../device/crc32.ts'
+import { pipe } from '../replay/pipe.ts'
 import type { ConsoleState } from './guest.ts'
 import type { V86State } from './v86.ts'
 
@@ -176,30 +177,4 @@ function need(name: string, isRight: boolean, value: unknown): void {
 
 function isWhole(value: unknown, max: number): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max
-}
-
-type Through = { writable: WritableStream; readable: ReadableStream<Uint8Array> }
-
-/** All of what comes out; `most` ends it early: one byte more is enough to know that it is wrong. */
-async function pipe(bytes: Uint8Array, { writable, readable }: Through, most = Number.POSITIVE_INFINITY) {
-  const writer = writable.getWriter()
-  const fed = writer.write(bytes).then(() => writer.close())
-  fed.catch(() => {}) // reading fails with the same error
-  const pieces: Uint8Array[] = []
-  let length = 0
-  const reader = readable.getReader()
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    pieces.push(next.value)
-    length += next.value.length
-    if (length <= most) continue
-    await reader.cancel()
-    break
-  }
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const piece of pieces) {
-    all.set(piece, at)
-    at += piece.length
-  }
-  return all
 }

@@ -209,7 +209,16 @@ export class V86Machine {
   async #attach(disk: V86Disk): Promise<void> {
     const { window = DEFAULT_WINDOW, irq = DEFAULT_IRQ } = disk
     const cpu = this.#emulator.v86.cpu
-    const device = await disk.create(this.memory, () => cpu.device_raise_irq(irq))
+    let made: MmioDevice | undefined
+    const raise = (): void => {
+      // Acknowledged since: nothing would lower the line again.
+      if (made && made.mmioRead(VIRTIO_MMIO_INTERRUPT_STATUS, 4) === 0) return
+      cpu.device_raise_irq(irq)
+    }
+    // Never inside a register write: raised in the middle of the guest's QueueNotify, an interrupt now and then cost
+    // Linux a register of the function that wrote (an oops in virtqueue_notify, once in some thousand requests).
+    const device = await disk.create(this.memory, () => queueMicrotask(raise))
+    made = device
     const block = Math.floor(window / BUS_BLOCK_BYTES) * BUS_BLOCK_BYTES
     if (window % WINDOW_BYTES !== 0 || block + BUS_BLOCK_BYTES > FRAME_BUFFER || block < cpu.mem8.length) {
       throw new RangeError(`v86: no room for a register window at 0x${window.toString(16)}`)

@@ -95,6 +95,7 @@ machine('interrupt: raised by the device -> lowered only when an acknowledge lea
   const { write32 } = emulator.window
   emulator.events.length = 0
   interrupt()
+  await Promise.resolve()
   write32(WINDOW + 0x50, 0)
   write32(WINDOW + 0x64, 1)
   assert.equal(emulator.events, ['raise 5'])
@@ -102,9 +103,40 @@ machine('interrupt: raised by the device -> lowered only when an acknowledge lea
   assert.equal(emulator.events, ['raise 5', 'lower 5'])
   pending = 1
   interrupt()
+  await Promise.resolve()
   write32(WINDOW + 0x70, 0)
   assert.equal(emulator.events, ['raise 5', 'lower 5', 'raise 5', 'lower 5'])
 })
+
+machine(
+  'interrupt: raised inside a register write -> the line goes up after it, unless acknowledged by then',
+  async () => {
+    let pending = 0
+    let raise = (): void => {}
+    const { emulator, interrupt } = await rig({
+      mmioRead: (offset) => (offset === 0x60 ? pending : 0),
+      mmioWrite: (offset, _width, value) => {
+        if (offset === 0x64) pending &= ~value
+        if (offset !== 0x50) return
+        pending |= 1
+        raise()
+      },
+    })
+    raise = interrupt
+    const write32 = emulator.window?.write32
+    assert.ok(write32)
+    emulator.events.length = 0
+    write32(WINDOW + 0x50, 0)
+    assert.equal(emulator.events, [])
+    await Promise.resolve()
+    assert.equal(emulator.events, ['raise 5'])
+    write32(WINDOW + 0x64, 1)
+    write32(WINDOW + 0x50, 0)
+    write32(WINDOW + 0x64, 1)
+    await Promise.resolve()
+    assert.equal(emulator.events, ['raise 5', 'lower 5', 'lower 5'])
+  },
+)
 
 machine('guest RAM: adopted -> all of it, state outside, zeroed and aligned', async () => {
   const { memory, emulator } = await rig()

@@ -119,7 +119,11 @@ class Recording {
       if (log.statePtr !== 0) throw new Error('a recorder records one device; make another one for the next')
       log.statePtr = state
     }
-    if (state !== log.statePtr || log.isFull) return run()
+    if (state !== log.statePtr || log.isFull) {
+      // What is not recorded is not kept either.
+      this.#observed = undefined
+      return run()
+    }
     const observed = this.#observed ?? new Observed(this.#memory, state)
     this.#observed = observed
     this.#events = []

@@ -343,27 +343,20 @@ function readIndex(from: ByteReader): number {
   return index
 }
 
-/** Length in bytes of what a store covers. */
-function storeBytes({ kind, low }: TraceEvent): number {
-  return WIDTHS[kind] || low
-}
-
-/** The stores that no later store of the call touches: what the guest sees in the end. */
+/** The stores that no later store of the call touches: what the guest sees in the end. Long ones hide nothing. */
 export function lastingStores(events: readonly TraceEvent[]): TraceEvent[] {
   const lasting: TraceEvent[] = []
   const later = new Set<number>()
   for (let i = events.length - 1; i >= 0; i--) {
     const event = events[i] as TraceEvent
     if (!isStore(event.kind)) continue
-    const blocks: number[] = []
-    const end = event.at + storeBytes(event)
-    let hidden = false
-    for (let at = event.at; at < end && WIDTHS[event.kind] !== 0; at++) {
-      hidden ||= later.has(at)
-      blocks.push(at)
+    const end = event.at + (WIDTHS[event.kind] as number)
+    let isHidden = false
+    for (let at = event.at; at < end; at++) {
+      isHidden ||= later.has(at)
+      later.add(at)
     }
-    for (const block of blocks) later.add(block)
-    if (!hidden) lasting.push(event)
+    if (!isHidden) lasting.push(event)
   }
   return lasting.reverse()
 }

@@ -2,13 +2,13 @@
 // Interactive (the terminal is the guest's console), or a script whose exit status becomes ours. The image is opened,
 // locked and checked before anything is fetched or booted. What is asked for is read here; boot-run.ts does it.
 
-import { readFile } from 'node:fs/promises'
 import { FileBackend } from '../backend/file.ts'
 import { type ThrottleOptions, throttleRecord } from '../device/throttle.ts'
 import { setupHeader } from '../vmm/boot-params.ts'
 import { bzImageBytes, isBzImage } from '../vmm/kernel-image.ts'
 import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
 import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, resumeInV86, say } from './boot-run.ts'
+import { readInputFile } from './input-file.ts'
 import { count, parse, UsageError } from './options.ts'
 import { Recording } from './recording.ts'
 import { checkSaveFile, readSaveFile } from './saved-file.ts'
@@ -243,7 +243,7 @@ async function ownFiles(values: Values): Promise<OwnFiles> {
   const files: OwnFiles = {}
   for (const name of ['kernel', 'initrd', 'bios'] as const) {
     const path = values[name]
-    if (path !== undefined) files[name] = await read(name, path)
+    if (path !== undefined) files[name] = await readInputFile(path, `--${name} `)
   }
   if (files.kernel && !isBzImage(files.kernel)) {
     throw new UsageError(`--kernel ${values.kernel}: not a bzImage; give a kernel as in /boot/vmlinuz-*`)
@@ -254,16 +254,7 @@ async function ownFiles(values: Values): Promise<OwnFiles> {
       `--kernel ${values.kernel}: the file is cut off: ${length} of ${bzImageBytes(files.kernel)} bytes or more`,
     )
   }
-  if (values.script !== undefined) files.script = new TextDecoder().decode(await read('script', values.script))
+  if (values.script !== undefined)
+    files.script = new TextDecoder().decode(await readInputFile(values.script, '--script '))
   return files
-}
-
-async function read(option: string, path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const reason = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`
-    throw new UsageError(`--${option} ${path}: ${reason}`)
-  }
 }

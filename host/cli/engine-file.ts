@@ -6,8 +6,8 @@ import { ABI_VERSION } from '../../assembly/abi.ts'
 import { GuestMemory } from '../device/guest-memory.ts'
 import type { EngineExports } from '../engine/engine.ts'
 import { ARGUMENTS } from '../replay/step.ts'
+import { readInputFile } from './input-file.ts'
 import { UsageError } from './options.ts'
-import { readOrRefuse } from './trace-file.ts'
 
 interface EngineFile {
   readonly engine: (memory: WebAssembly.Memory) => EngineExports
@@ -20,7 +20,7 @@ export async function readEngine(file: string): Promise<EngineFile> {
   const refuse = (reason: string): never => {
     throw new UsageError(`--engine ${file}: ${reason}`)
   }
-  const module = compiled(await readOrRefuse(file, '--engine '), refuse)
+  const module = compiled(await readInputFile(file, '--engine '), refuse)
   for (const { module: from, name } of WebAssembly.Module.imports(module)) {
     if (!GIVEN.has(`${from}.${name}`)) refuse(`this is no engine of virtio-blk-wasm: it imports ${from}.${name}`)
   }

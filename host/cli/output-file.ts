@@ -50,7 +50,11 @@ export function checkOutputFile({ option, path, what, isOne }: OutputFile, input
 }
 
 /** Under another name first, and renamed when it is on the disk: never half a file. `lost` says what is gone if not. */
-export function writeOutputFile({ option, path }: OutputFile, bytes: Uint8Array, lost: string): void {
+export function writeOutputFile(
+  { option, path }: Pick<OutputFile, 'option' | 'path'>,
+  bytes: Uint8Array,
+  lost: string,
+): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
   try {
     const fd = openSync(temporary, 'wx', 0o600)

@@ -2,7 +2,6 @@
 // the disk image is still the one the machine was saved with.
 
 import { statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type { FileBackend } from '../backend/file.ts'
 import {
   type ImageIdentity,
@@ -11,6 +10,7 @@ import {
   SavedMachineError,
   unpackSavedMachine,
 } from '../vmm/saved-machine.ts'
+import { readInputFile } from './input-file.ts'
 import { UsageError } from './options.ts'
 import { checkOutputFile, type OutputFile, writeOutputFile } from './output-file.ts'
 
@@ -27,15 +27,7 @@ function fileAt(path: string): OutputFile {
 }
 
 export async function readSaveFile(path: string): Promise<SavedMachine> {
-  let bytes: Uint8Array
-  try {
-    bytes = await readFile(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw new UsageError(
-      `--resume ${path}: ${code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`}`,
-    )
-  }
+  const bytes = await readInputFile(path, '--resume ')
   try {
     return await unpackSavedMachine(bytes)
   } catch (error) {

@@ -1,13 +1,14 @@
 // `vblk shrink`: the shortest trace for which a command of the user's still fails. Candidates are files in a folder of
 // our own; the result is written in one go at the end, and the trace that was given is never touched.
 
-import { accessSync, constants, mkdtempSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type ShrinkProgress, shrink as shrinkTrace } from '../replay/shrink.ts'
 import type { Trace } from '../replay/trace.ts'
 import { type CheckOutcome, runCheck, stopChecks } from './check-command.ts'
 import { parseWithFile, UsageError } from './options.ts'
+import { writeOutputFile } from './output-file.ts'
 import { Progress } from './progress.ts'
 import { readTrace } from './trace-file.ts'
 
@@ -117,7 +118,7 @@ async function work(
       )
       return 1
     }
-    writeWhole(out, await shortest.bytes())
+    writeOutputFile({ option: 'out', path: out }, await shortest.bytes(), 'the shortest trace is lost')
     progress.done(`${trace.steps.length} steps shrunk to ${shortest.steps.length} in ${last.runs} runs`)
     process.stdout.write(`${out}: ${shortest.steps.length} steps, digest ${shortest.digest}\n`)
     return 0
@@ -126,17 +127,5 @@ async function work(
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)
     clean()
-  }
-}
-
-/** All of it or nothing. */
-function writeWhole(out: string, bytes: Uint8Array): void {
-  const part = `${out}.${process.pid}.part`
-  try {
-    writeFileSync(part, bytes, { flag: 'wx' })
-    renameSync(part, out)
-  } catch (error) {
-    rmSync(part, { force: true })
-    throw new UsageError(`--out ${out}: it cannot be written (${(error as NodeJS.ErrnoException).code})`)
   }
 }

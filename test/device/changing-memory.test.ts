@@ -27,17 +27,10 @@ import {
   type Run,
   type Setting,
 } from '../support/changing-machine.ts'
+import { fromEnvironment } from '../support/environment.ts'
 
 const CHAINS = fromEnvironment('RUNS', 3000, 1)
 const SEED = fromEnvironment('SEED', Date.now() % 1_000_000_007, 0)
-
-function fromEnvironment(name: string, usual: number, min: number): number {
-  const text = process.env[name]
-  if (text === undefined) return usual
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= min) return value
-  throw new Error(`${name}=${text}: it must be a whole number from ${min} on`)
-}
 
 const test = suite('device changing memory')
 

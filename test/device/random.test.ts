@@ -21,20 +21,12 @@ import {
   scenario,
 } from '../support/chains.ts'
 import { type Flavour, flavours } from '../support/engines.ts'
+import { fromEnvironment } from '../support/environment.ts'
 import { type MakeDevice, Rig } from '../support/rig.ts'
 import { makeTypeScriptDevice } from '../support/typescript-adapter.ts'
 
 const CHAINS = fromEnvironment('RUNS', 20_000, 1)
 const SEED = fromEnvironment('SEED', Date.now() % 1_000_000_007, 0)
-
-/** A mistyped number must not become a campaign of nothing. */
-function fromEnvironment(name: string, usual: number, min: number): number {
-  const text = process.env[name]
-  if (text === undefined) return usual
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= min) return value
-  throw new Error(`${name}=${text}: it must be a whole number from ${min} on`)
-}
 const SCENARIOS_AT_ONCE = 50
 
 const test = suite('random')

@@ -10,12 +10,13 @@ import { ByteWriter, TraceError } from '../../host/replay/bytes.ts'
 import { xxHash32 } from '../../host/replay/digest.ts'
 import { replay } from '../../host/replay/player.ts'
 import { readSteps, Trace } from '../../host/replay/trace.ts'
+import { fromEnvironment } from '../support/environment.ts'
 import { within } from '../support/within.ts'
 
 const test = suite('replay bad input')
 
 const HEADER = 36
-const RUNS = Number(process.env.RUNS ?? 2000)
+const RUNS = fromEnvironment('RUNS', 2000, 1)
 const file = (name: string): Uint8Array => new Uint8Array(readFileSync(`test/golden/${name}.trace`))
 const body = (name: string): Uint8Array => new Uint8Array(inflateRawSync(file(name).subarray(HEADER)))
 

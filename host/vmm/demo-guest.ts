@@ -42,19 +42,25 @@ umount /zeros
 rmdir /zeros
 echo 3 >/proc/sys/vm/drop_caches
 stty -F /dev/console -echo
+dmesg -c >/dev/null
 set +e
 save
-read -t 5 -r rows columns now </dev/console && stty -F /dev/console rows $rows columns $columns && date -s @$now >/dev/null
-stty -F /dev/console echo
-blockdev --rereadpt /dev/vda 2>/dev/null
-dmesg -c >/dev/null
+read -t 5 -r rows columns now </dev/console
+stty -F /dev/console echo \${rows:+rows $rows columns $columns}
+date -s @\${now:-0} >/dev/null
 if mount -t ext4 /dev/vda /mnt 2>/tmp/error; then
   dmesg | grep -q 'recovery complete' && echo 'ext4 found a disk that was not unmounted, and replayed its journal.'
   cd /mnt
-  echo "/dev/vda is mounted on /mnt: $(df -h /mnt | while read device size used rest; do echo $size, $used used; done | tail -n 1)"
+  read -r sectors </sys/block/vda/size
+  echo "/dev/vda, $((sectors / 2048)) MiB, is mounted on /mnt."
 else
+  blockdev --rereadpt /dev/vda 2>/dev/null
   echo "/dev/vda has no ext4 filesystem ($(tail -n 1 /tmp/error))."
-  echo "To make one, which destroys what is on it: mkfs.ext4 /dev/vda && mount /dev/vda /mnt"
+  if [ -e /dev/vda1 ]; then
+    echo "It has partitions: $(echo /dev/vda?*). To look into one: mount /dev/vda1 /mnt"
+  else
+    echo "To make one, which destroys what is on it: mkfs.ext4 /dev/vda && mount /dev/vda /mnt"
+  fi
 fi
 ENV=/tmp/shrc TERM=xterm setsid cttyhack sh -i </dev/console
 cd /

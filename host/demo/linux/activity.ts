@@ -131,8 +131,11 @@ export class Activity {
     }
   }
 
-  /** What went on in the `seconds` since this was asked last, and the requests that were completed, oldest first. */
-  report(seconds: number, counters: Counters): { rates: Rates; rows: RequestRow[] } {
+  /**
+   * What went on in the `seconds` since this was asked last, and the requests that were completed, oldest first.
+   * `inFlight`: how many there are now, those included that the engine has not looked at.
+   */
+  report(seconds: number, counters: Counters, inFlight: number): { rates: Rates; rows: RequestRow[] } {
     this.#take()
     const rows = this.#rows.splice(0)
     this.#first ??= counters
@@ -140,7 +143,7 @@ export class Activity {
     const before = totals(this.#last ?? counters, this.#first)
     this.#last = counters
     const rate = (name: keyof Totals): number => (now[name] - before[name]) / seconds
-    const inFlight = Math.max(this.#peak, this.#present)
+    const most = Math.max(this.#peak, inFlight)
     this.#peak = 0
     return {
       rates: {
@@ -151,7 +154,7 @@ export class Activity {
         bytesRead: rate('bytesRead'),
         bytesWritten: rate('bytesWritten'),
         stalls: rate('stalls'),
-        inFlight,
+        inFlight: most,
         isWaiting: counters.currentlyThrottled > 0,
         totals: now,
       },

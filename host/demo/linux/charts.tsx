@@ -51,7 +51,7 @@ const CHARTS: readonly Chart[] = [
 ]
 
 export const WINDOW_SECONDS = 60
-const HEIGHT = 110
+const HEIGHT = 116
 
 export interface Sample {
   /** seconds */
@@ -176,7 +176,7 @@ function optionsOf({ lines, unit }: Chart, element: HTMLElement): uPlot.Options 
   return {
     width: Math.max(element.clientWidth, 200),
     height: HEIGHT,
-    padding: [6, 4, 0, 0],
+    padding: [8, 4, 8, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: {

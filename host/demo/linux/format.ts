@@ -8,8 +8,8 @@ export function count(value: number): string {
 }
 
 export function bytesText(value: number): string {
-  if (value < 1000) return `${whole.format(value)} B`
-  const [unit, size] = value < 1e6 ? ['kB', 1e3] : value < 1e9 ? ['MB', 1e6] : ['GB', 1e9]
+  if (value < 1024) return `${whole.format(value)} B`
+  const [unit, size] = value < 2 ** 20 ? ['KiB', 2 ** 10] : value < 2 ** 30 ? ['MiB', 2 ** 20] : ['GiB', 2 ** 30]
   return `${short.format(value / size)} ${unit}`
 }
 

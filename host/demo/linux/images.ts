@@ -3,6 +3,7 @@
 
 import type { BlockBackend } from '../../backend/types.ts'
 import type { ImageSource } from './disk-store.ts'
+import { bytesText } from './format.ts'
 
 const SECTOR_BYTES = 512
 const PIECE_BYTES = 1 << 20
@@ -32,7 +33,7 @@ export async function checkImage(file: Blob & { name?: string }, room: number): 
     }
   }
   if (file.size > room) {
-    throw new Error(`${name} has ${megabytes(file.size)}, and there is room for ${megabytes(room)}`)
+    throw new Error(`${name} has ${bytesText(file.size)}, and there is room for ${bytesText(room)}`)
   }
 }
 
@@ -69,9 +70,4 @@ export function imageOf(backend: BlockBackend): Blob {
     parts.push(new Blob([piece]))
   }
   return new Blob(parts, { type: 'application/octet-stream' })
-}
-
-export function megabytes(bytes: number): string {
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
 }

@@ -17,7 +17,7 @@ const NONE: Texts = { iops: '', iopsBurst: '', bytesPerSecond: '', bytesBurst: '
 const PRESETS: readonly (readonly [name: string, texts: Texts])[] = [
   ['No limits', NONE],
   ['20 requests/s', { ...NONE, iops: '20' }],
-  ['1 MB/s', { ...NONE, bytesPerSecond: '1000000' }],
+  ['1 MiB/s', { ...NONE, bytesPerSecond: '1048576' }],
 ]
 
 interface LimitsProps {

@@ -49,6 +49,7 @@ export class OpfsBackend implements BlockBackend {
     if (!Number.isSafeInteger(offset) || offset < 0) throw new BackendError('EINVAL', `not a byte count: ${offset}`)
     let at = offset
     for (const piece of pieces) {
+      if (piece.length === 0) continue
       const rest = Math.min(piece.length, this.capacityBytes - at)
       if (rest <= 0) break
       const moved = this.#try(() => move(piece.subarray(0, rest) as Uint8Array<ArrayBuffer>, at))

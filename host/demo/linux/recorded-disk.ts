@@ -4,8 +4,10 @@
 // a back end that answers at once has nothing in flight then, and a restore waits for nothing but microtasks.
 // The back end stays its owner's.
 
+import { VIRTQ_AVAIL_IDX } from '../../../assembly/spec.ts'
 import type { BlockBackend } from '../../backend/types.ts'
 import { GuestMemory } from '../../device/guest-memory.ts'
+import { decodeSnapshot } from '../../device/snapshot.ts'
 import type { ThrottleOptions } from '../../device/throttle.ts'
 import { VirtioBlk } from '../../device/virtio-blk.ts'
 import type { Counters } from '../../engine/state.ts'
@@ -75,6 +77,17 @@ export class RecordedDisk {
 
   get counters(): Counters {
     return this.#present.counters
+  }
+
+  /**
+   * Requests that the guest has put into the ring and that are not answered: those that wait for tokens, which the
+   * engine does not look at before it has some.
+   */
+  get inFlight(): number {
+    const [queue] = decodeSnapshot(this.#present.snapshot()).queues
+    if (queue?.ready !== 1n) return 0
+    const avail = this.#memory.view(Number(queue.availGpa) + VIRTQ_AVAIL_IDX, 2)
+    return ((avail[0] as number) + (avail[1] as number) * 256 - Number(queue.nextUsed)) & 0xffff
   }
 
   setThrottle(limits: ThrottleOptions): void {

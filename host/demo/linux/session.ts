@@ -14,7 +14,8 @@ import type { LinuxGuest, LinuxResult } from '../../vmm/linux-guest.ts'
 import type { V86Machine } from '../../vmm/v86.ts'
 import { Activity } from './activity.ts'
 import { DiskLockedError, DiskStore, type ImageSource, type StoreFolder } from './disk-store.ts'
-import { bytesSource, checkImage, fileSource, imageOf, MEMORY_DISK_MAX, megabytes } from './images.ts'
+import { bytesText } from './format.ts'
+import { bytesSource, checkImage, fileSource, imageOf, MEMORY_DISK_MAX } from './images.ts'
 import { FilesMissingError, type LinuxFiles, loadFiles } from './load.ts'
 import type { DiskFacts, News, Order, Phase, Storage, TraceFile } from './messages.ts'
 import { RecordedDisk } from './recorded-disk.ts'
@@ -30,6 +31,7 @@ export interface SessionParts {
 type Start = Extract<Order, { kind: 'start' }>
 
 const STATISTICS_MS = 250
+const PROGRESS_MS = 50
 /** A recording is ended there and the next begins: it is to be opened in the page. */
 const RECORDING_BYTES = 16 << 20
 const RECORDING_REQUESTS = 50_000
@@ -48,6 +50,7 @@ export class Session {
   #activity = new Activity()
   #timer: ReturnType<typeof setInterval> | undefined
   #reported = 0
+  #toldProgress = 0
   #isBusy = false
   #recordings = 0
   /** where it stood before something was begun that can fail */
@@ -114,7 +117,11 @@ export class Session {
     this.#parts.post({ kind: 'phase', phase })
   }
 
+  /** Not of every piece: the page draws each. */
   #loading(text: string, done = 0, total = 0): void {
+    const now = performance.now()
+    if (done > 0 && done < total && now - this.#toldProgress < PROGRESS_MS) return
+    this.#toldProgress = now
     this.#tell({ name: 'loading', text, done, total })
   }
 
@@ -141,7 +148,7 @@ export class Session {
     if (known) return known
     this.#loading('loading the saved machine')
     const files = loadFiles(base, (done, total) => {
-      const text = `loading the saved machine: ${megabytes(done)} of ${megabytes(total)}`
+      const text = `loading the saved machine: ${bytesText(done)} of ${bytesText(total)}`
       this.#loading(text, done, total)
     })
     this.#base.files = files
@@ -208,7 +215,10 @@ export class Session {
     this.#recordings = disk?.recording.number ?? 0
     guest.serialWrite(demoGreeting(rows, columns, Date.now()))
     this.#reported = performance.now()
-    this.#timer = setInterval(() => void this.#report(), STATISTICS_MS)
+    const report = (): void => {
+      this.#report().catch((error) => this.#parts.post({ kind: 'note', text: lineOf(error) }))
+    }
+    this.#timer = setInterval(report, STATISTICS_MS)
     this.#tell({ name: 'running' })
     void this.#attend(guest)
   }
@@ -244,13 +254,14 @@ export class Session {
     const seconds = (now - this.#reported) / 1000
     if (disk === undefined || seconds <= 0) return
     this.#reported = now
-    const { rates, rows } = this.#activity.report(seconds, disk.counters)
+    const { rates, rows } = this.#activity.report(seconds, disk.counters, disk.inFlight)
     const { recorder, number, begun } = disk.recording
     const { steps, bytes, isFull } = recorder
     const requests = this.#activity.requests
     const recording = { number, begun, requests, steps, bytes }
     this.#parts.post({ kind: 'statistics', statistics: { ...rates, recording }, requests: rows })
-    if (bytes > RECORDING_BYTES || requests > RECORDING_REQUESTS || isFull) await this.#newRecording()
+    const isLong = bytes > RECORDING_BYTES || requests > RECORDING_REQUESTS || isFull
+    if (isLong && this.#guest) await this.#newRecording()
   }
 
   async #newRecording(): Promise<void> {

@@ -16,7 +16,7 @@ import { Terminal, type TerminalHandle } from './terminal.tsx'
 
 const ROWS_SHOWN = 200
 const EXAMPLES: readonly (readonly [name: string, typed: string])[] = [
-  ['Write 8 MB', 'dd if=/dev/zero of=/mnt/big bs=1M count=8; sync\n'],
+  ['Write 8 MiB', 'dd if=/dev/zero of=/mnt/big bs=1M count=8; sync\n'],
   ['Read it back', 'echo 3 >/proc/sys/vm/drop_caches; cat /mnt/big >/dev/null\n'],
   ['List files', 'ls -l /mnt\n'],
   ['Power off', 'poweroff\n'],

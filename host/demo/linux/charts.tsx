@@ -16,14 +16,28 @@ interface Line {
 
 interface Chart {
   readonly title: string
+  /** says so while a request waits for tokens */
+  readonly waits?: boolean
   readonly unit: (value: number) => string
+  /** the scale's end, at or above a value: one that can be read, and its half too */
+  readonly scale: (value: number) => number
   readonly lines: readonly Line[]
+}
+
+function countScale(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 2)))
+  return ([1, 2, 4, 6, 8, 10].find((digit) => digit * power >= Math.max(value, 2)) ?? 10) * power
+}
+
+function bytesScale(value: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(value, 2048)))
 }
 
 const CHARTS: readonly Chart[] = [
   {
     title: 'Requests a second',
     unit: count,
+    scale: countScale,
     lines: [
       { label: 'reads', colour: '--load', value: ({ reads }) => reads },
       { label: 'writes', colour: '--store', value: ({ writes }) => writes },
@@ -33,6 +47,7 @@ const CHARTS: readonly Chart[] = [
   {
     title: 'Bytes a second',
     unit: bytesText,
+    scale: bytesScale,
     lines: [
       { label: 'read', colour: '--load', value: ({ bytesRead }) => bytesRead },
       { label: 'written', colour: '--store', value: ({ bytesWritten }) => bytesWritten },
@@ -41,17 +56,19 @@ const CHARTS: readonly Chart[] = [
   {
     title: 'Requests in flight, at most',
     unit: count,
+    scale: countScale,
     lines: [{ label: 'in flight', colour: '--accent', value: ({ inFlight }) => inFlight }],
   },
   {
     title: 'Stalls a second',
+    waits: true,
     unit: count,
+    scale: countScale,
     lines: [{ label: 'stalls', colour: '--wait', value: ({ stalls }) => stalls }],
   },
 ]
 
 export const WINDOW_SECONDS = 60
-const HEIGHT = 116
 
 export interface Sample {
   /** seconds */
@@ -89,7 +106,7 @@ function ChartFigure({ chart, samples }: { chart: Chart; samples: readonly Sampl
     const made = new uPlot(optionsOf(chart, element), dataOf(chart, samples), element)
     plot.current = made
     const observer = new ResizeObserver(() => {
-      if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height: HEIGHT })
+      if (element.clientWidth > 0) made.setSize({ width: element.clientWidth, height: element.clientHeight })
     })
     observer.observe(element)
     return () => {
@@ -113,6 +130,7 @@ function ChartFigure({ chart, samples }: { chart: Chart; samples: readonly Sampl
               {label} <b class="num">{last ? chart.unit(value(last)) : '–'}</b>
             </span>
           ))}
+          {chart.waits && last?.isWaiting && <span class="tag wait">a request waits</span>}
         </span>
       </figcaption>
       <div ref={place} class="chart" aria-hidden="true" />
@@ -170,18 +188,18 @@ function colourOf(name: string, element: HTMLElement): string {
   return color
 }
 
-function optionsOf({ lines, unit }: Chart, element: HTMLElement): uPlot.Options {
+function optionsOf({ lines, unit, scale }: Chart, element: HTMLElement): uPlot.Options {
   const muted = colourOf('--muted', element)
   const grid = { stroke: colourOf('--line', element), width: 1 }
   return {
     width: Math.max(element.clientWidth, 200),
-    height: HEIGHT,
+    height: Math.max(element.clientHeight, 60),
     padding: [8, 4, 8, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: {
       x: { time: false, range: (_, __, max) => [(max ?? 0) - WINDOW_SECONDS, max ?? 0] },
-      y: { range: (_, __, max) => [0, Math.max(1, (max ?? 0) * 1.1)] },
+      y: { range: (_, __, max) => [0, scale(max ?? 0)] },
     },
     axes: [
       { show: false },
@@ -192,7 +210,7 @@ function optionsOf({ lines, unit }: Chart, element: HTMLElement): uPlot.Options 
         size: 58,
         gap: 4,
         font: '11px system-ui, sans-serif',
-        splits: (_, __, min, max) => [min, max / 2, max].map(round),
+        splits: (_, __, min, max) => [min, max / 2, max],
         values: (_, splits) => splits.map((value) => unit(value)),
       },
     ],
@@ -206,9 +224,4 @@ function optionsOf({ lines, unit }: Chart, element: HTMLElement): uPlot.Options 
       })),
     ],
   }
-}
-
-/** To two digits: ticks that can be read. */
-function round(value: number): number {
-  return value === 0 ? 0 : Number(value.toPrecision(2))
 }

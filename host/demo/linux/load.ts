@@ -90,7 +90,7 @@ async function load(base: string, file: DemoFile, progress: (done: number) => vo
   return bytes
 }
 
-/** A server that says `Content-Encoding: gzip` of these has the browser unpack them: then they are as they should be. */
+/** Where a server says `Content-Encoding: gzip` of these, the browser has unpacked them already. */
 async function loadPacked(base: string, file: DemoManifest['files']['image'], progress: (done: number) => void) {
   const packed = await load(base, file, progress)
   const isPacked = packed[0] === 0x1f && packed[1] === 0x8b

@@ -1,6 +1,6 @@
 // A disk in the origin's private file system (OPFS): one file behind a synchronous access handle, which exists in
-// dedicated workers only and is exclusive, so no other tab can have the disk at the same time. Answers at once and keeps
-// no buffer. What was written survives the page; `flush` asks the browser to bring it to the medium.
+// dedicated workers only and is exclusive, so no other tab can have the disk at the same time. Answers at once and
+// keeps no buffer. What was written survives the page; `flush` asks the browser to bring it to the medium.
 
 import { BackendError, type BlockBackend } from '../../backend/types.ts'
 

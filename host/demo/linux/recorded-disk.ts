@@ -1,7 +1,7 @@
-// The guest's disk with a recording that can be begun anew while the guest runs: a thin register window, and behind it a
-// VirtioBlk whose engine a Recorder watches. A recording begins with a device's init(), so a new one means a new
-// device, restored from a snapshot of the old. That happens between two turns of the machine, which sees nothing of it:
-// a back end that answers at once has nothing in flight then, and a restore waits for nothing but microtasks.
+// The guest's disk with a recording that can be begun anew while the guest runs: a thin register window, and behind it
+// a VirtioBlk whose engine a Recorder watches. A recording begins with a device's init(), so a new one means a new
+// device, restored from a snapshot of the old. That happens between two turns of the machine, which sees nothing of
+// it: a back end that answers at once has nothing in flight then, and a restore waits for nothing but microtasks.
 // The back end stays its owner's.
 
 import { VIRTQ_AVAIL_IDX } from '../../../assembly/spec.ts'

@@ -30,7 +30,7 @@ export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
           {isPaused ? 'Go on' : 'Pause'}
         </button>
         <span class="muted small">
-          {more === 0 ? 'One opens in the Ring view.' : more < 0 ? 'many newer' : `${more} newer`}
+          {more === 0 ? 'Choose one to see it in the Ring view.' : more < 0 ? 'many newer' : `${more} newer`}
         </span>
       </div>
       <div

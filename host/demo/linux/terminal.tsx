@@ -65,6 +65,8 @@ export function Terminal({ onReady, onInput }: TerminalProps) {
     // Nothing is fitted while another view is shown.
     const observer = new ResizeObserver(() => element.clientWidth > 0 && fit.fit())
     observer.observe(element)
+    // Whoever types sees it: xterm draws nothing while it is out of sight, and focuses without scrolling.
+    made.textarea?.addEventListener('focus', () => element.scrollIntoView({ block: 'nearest' }))
     onReady({
       rows: made.rows,
       columns: made.cols,

@@ -26,6 +26,7 @@ const LOADING: Phase = { name: 'loading', text: 'starting', done: 0, total: 0 }
 export default function LinuxView(_: ViewProps) {
   const client = useRef<LinuxClient | undefined>(undefined)
   const terminal = useRef<TerminalHandle | undefined>(undefined)
+  const heading = useRef<HTMLHeadingElement>(null)
   const [phase, setPhase] = useState<Phase>(LOADING)
   const [disk, setDisk] = useState<DiskFacts>()
   const [samples, setSamples] = useState<readonly Sample[]>([])
@@ -37,8 +38,11 @@ export default function LinuxView(_: ViewProps) {
   const hear = (news: Exclude<News, Reply>): void => {
     if (news.kind === 'console') terminal.current?.write(news.bytes)
     else if (news.kind === 'phase') setPhase(news.phase)
-    else if (news.kind === 'disk') setDisk(news.disk)
-    else if (news.kind === 'note') setProblem(news.text)
+    else if (news.kind === 'disk') {
+      setDisk(news.disk)
+      setRows([])
+      terminal.current?.clear() // the guest that had the one before is gone
+    } else if (news.kind === 'note') setProblem(news.text)
     else {
       const sample = { time: performance.now() / 1000, statistics: news.statistics }
       setSamples((before) => [...before.filter(({ time }) => time > sample.time - WINDOW_SECONDS - 1), sample])
@@ -46,6 +50,12 @@ export default function LinuxView(_: ViewProps) {
         setRows((before) => [...[...news.requests].reverse(), ...before].slice(0, ROWS_SHOWN))
       }
     }
+  }
+
+  /** Another disk means another start: that is to be seen. */
+  const restart = (work: (client: LinuxClient) => Promise<unknown>): void => {
+    heading.current?.scrollIntoView()
+    void attempt(work)
   }
 
   /** Tells what went wrong, where nothing else does. */
@@ -63,6 +73,7 @@ export default function LinuxView(_: ViewProps) {
     const { rows = 24, columns = 80 } = terminal.current ?? {}
     const base = new URL('linux/', document.baseURI).href
     setPhase(LOADING)
+    setRows([])
     terminal.current?.clear()
     // What goes wrong comes as a phase too.
     client.current.order({ kind: 'start', base, storage, rows, columns }).catch(() => {})
@@ -77,7 +88,7 @@ export default function LinuxView(_: ViewProps) {
 
   return (
     <>
-      <h1>Linux</h1>
+      <h1 ref={heading}>Linux</h1>
       <p>
         Debian’s kernel in v86, a PC in WebAssembly, going on from a saved machine. Its disk <code>/dev/vda</code> is
         the engine of this page and is kept in this browser. What was not synced is lost with a reload, as in a power
@@ -89,7 +100,7 @@ export default function LinuxView(_: ViewProps) {
           {problem}
         </p>
       )}
-      <div class="linux-grid">
+      <div class="linux-grid" hidden={phase.name === 'missing'}>
         <section class="card console" aria-label="Console">
           <Terminal
             onReady={(handle) => {
@@ -134,15 +145,13 @@ export default function LinuxView(_: ViewProps) {
             disk={disk}
             isBusy={phase.name === 'loading'}
             onImport={(file) => {
-              terminal.current?.clear()
-              void attempt((linux) => linux.order({ kind: 'import', file }))
+              restart((linux) => linux.order({ kind: 'import', file }))
             }}
             onExport={() =>
               void attempt(async (linux) => download('disk.img', [(await linux.order({ kind: 'export' })) as Blob]))
             }
             onFresh={() => {
-              terminal.current?.clear()
-              void attempt((linux) => linux.order({ kind: 'fresh' }))
+              restart((linux) => linux.order({ kind: 'fresh' }))
             }}
           />
         </div>

@@ -73,6 +73,8 @@ export function FilterForm({ filters, onText, onFilters }: Props) {
           onClick={() => {
             onText('')
             onFilters({})
+            // The button has nothing more to do, and would take the focus with it.
+            text.current?.focus()
           }}
         >
           Clear filters

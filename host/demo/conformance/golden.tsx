@@ -170,8 +170,12 @@ function TraceRow({ trace, flavours }: { trace: Golden; flavours: readonly Flavo
       ))}
       <td class="open">
         {file !== undefined && digest !== undefined && (
-          <button type="button" onClick={() => openTrace(file, { title: `Golden trace ${name}`, at })}>
-            Open in Ring<span class="visually-hidden">: {name}</span>
+          <button
+            type="button"
+            aria-label={`Open in Ring: ${name}`}
+            onClick={() => openTrace(file, { title: `Golden trace ${name}`, at })}
+          >
+            Open in Ring
           </button>
         )}
       </td>

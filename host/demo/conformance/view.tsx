@@ -1,7 +1,7 @@
 // The Conformance view: every rule of the standard checked in this browser, with totals, filters and what was seen; and
 // the golden traces. What is shown is in the address; the run itself is use-kit.ts.
 
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { OUTCOMES, type Outcome, totals } from '../../conformance/outcome.ts'
 import { ROWS } from '../../conformance/rows.ts'
 import type { ViewProps } from '../app.tsx'
@@ -46,13 +46,14 @@ export default function ConformanceView({ params }: ViewProps) {
       {isGolden ? (
         <GoldenTraces />
       ) : (
-        <Rules kit={kit} filters={filters} wrong={wrong} flavour={flavour} onFlavour={setFlavour} />
+        <Rules params={params} kit={kit} filters={filters} wrong={wrong} flavour={flavour} onFlavour={setFlavour} />
       )}
     </>
   )
 }
 
 interface RulesProps {
+  params: URLSearchParams
   kit: Kit
   filters: Filters
   wrong: readonly string[]
@@ -60,11 +61,10 @@ interface RulesProps {
   onFlavour: (flavour: Flavour) => void
 }
 
-function Rules({ kit, filters, wrong, flavour, onFlavour }: RulesProps) {
-  const [text, setText] = useText(filters)
+function Rules({ params, kit, filters, wrong, flavour, onFlavour }: RulesProps) {
+  const [text, setText, choose] = useAddress(params, filters)
   const chosen = { ...filters, q: text }
   const rows = filtered(ROWS, chosen, (id) => kit.results.get(id)?.result)
-  const choose = (next: Filters): void => replaceParams('conformance', paramsOf(next))
   return (
     <>
       <p>
@@ -86,21 +86,35 @@ function Rules({ kit, filters, wrong, flavour, onFlavour }: RulesProps) {
   )
 }
 
-/** Typing is seen at once; the address follows when it pauses, because browsers limit how often it may change. */
-function useText(filters: Filters): [string, (text: string) => void] {
+/**
+ * The text as it is typed, and a way to choose filters. Typing is seen at once; the address follows when it pauses,
+ * because browsers limit how often it may change.
+ */
+function useAddress(
+  params: URLSearchParams,
+  filters: Filters,
+): [string, (text: string) => void, (filters: Filters) => void] {
   const { q = '' } = filters
   const [text, setText] = useState(q)
-  // Changed from elsewhere: a link, the back button.
-  useEffect(() => setText(q), [q])
+  const isOurs = useRef(false)
+  const choose = (next: Filters): void => {
+    isOurs.current = true
+    replaceParams('conformance', paramsOf(next))
+  }
+  // A link or the back button, not what was typed since.
+  useEffect(() => {
+    if (!isOurs.current) setText(q)
+    isOurs.current = false
+  }, [params])
   useEffect(() => {
     if (text === q) return
-    const timer = setTimeout(() => replaceParams('conformance', paramsOf({ ...filters, q: text })), 300)
+    const timer = setTimeout(() => choose({ ...filters, q: text }), 300)
     return () => clearTimeout(timer)
   })
-  return [text, setText]
+  return [text, setText, choose]
 }
 
-function Run(props: Omit<RulesProps, 'wrong'> & { onFilters: (filters: Filters) => void }) {
+function Run(props: Omit<RulesProps, 'params' | 'wrong'> & { onFilters: (filters: Filters) => void }) {
   const { kit, flavour, onFlavour, filters, onFilters } = props
   const isRunning = kit.doing?.what === 'all'
   const results = ROWS.flatMap(({ id }) => kit.results.get(id)?.result ?? [])

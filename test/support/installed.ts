@@ -60,7 +60,7 @@ function installByNpm(folder: string, tarball: string): boolean {
   if (status === 0) return true
   // Nothing else may be a reason: a package that cannot be installed is what is looked for.
   assert.match(stderr, /ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|ENOTCACHED|ECONNRESET|network/, stderr)
-  console.log('skipped: npm install: the registry cannot be reached; koffi is linked')
+  console.log('\nskipped: npm install: the registry cannot be reached; koffi is linked')
   return false
 }
 

@@ -13,6 +13,7 @@ import { SavedMachineError } from '../vmm/saved-machine.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
 import { boot } from './boot.ts'
 import { conformance } from './conformance.ts'
+import { demo } from './demo.ts'
 import { UsageError } from './options.ts'
 import { replay } from './replay.ts'
 import { shrink } from './shrink.ts'
@@ -25,6 +26,7 @@ Usage: vblk COMMAND [OPTIONS]
 
   boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
   conformance   check the device against the rules of the virtio standard
+  demo          a page: see a ring work, check the standard, boot Linux in a browser
   replay        replay a recorded trace and compare
   shrink        shorten a recorded trace as far as a command of yours still fails for it
   start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
@@ -37,6 +39,7 @@ Usage: vblk COMMAND [OPTIONS]
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   boot,
   conformance,
+  demo,
   replay,
   shrink,
   start,

@@ -44,7 +44,7 @@ function recipe(title: string): (Program | Command)[] {
   const [text = ''] = rest.split(/^##/m)
   return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].flatMap<Program | Command>(([, language, block = '']) => {
     if (language === 'console') return commands(block)
-    const [, name] = block.match(/^\/\/ ([\w-]+\.(?:mjs|ts))\n/) ?? []
+    const [, name] = block.match(/^\/\/ ([\w-]+\.(?:mjs|mts))\n/) ?? []
     assert.ok(name, `${title}: a block whose first line names no file`)
     return [{ name, text: block }]
   })
@@ -71,7 +71,7 @@ const takesTypes = 'typescript' in process.features && Boolean(process.features.
 
 function writeProgram(folder: string, { name, text }: Program): void {
   writeFileSync(join(folder, name), text)
-  if (name.endsWith('.ts') && !takesTypes) {
+  if (name.endsWith('.mts') && !takesTypes) {
     writeFileSync(join(folder, `${name}.mjs`), transformSync(text, { loader: 'ts', format: 'esm' }).code)
   }
 }
@@ -87,7 +87,7 @@ function follow(folder: string, title: string): void {
       writeProgram(folder, part)
       continue
     }
-    const line = takesTypes ? part.line : part.line.replace(/^(node [\w-]+\.ts)\b/, '$1.mjs')
+    const line = takesTypes ? part.line : part.line.replace(/^(node [\w-]+\.mts)\b/, '$1.mjs')
     const { status, stdout, stderr } = spawnSync('sh', ['-c', line], {
       cwd: folder,
       encoding: 'utf8',
@@ -124,7 +124,7 @@ test('recipes: those that are tested are all there are', () => {
 
 test('lengths: a VMM in 80 lines, a back end in 20', () => {
   assert.ok(program('embed.mjs').split('\n').length <= EMBED_LINES_MAX)
-  const [backend = ''] = program('overlay.ts').match(/^class Overlay[\s\S]*?^}$/m) ?? []
+  const [backend = ''] = program('overlay.mts').match(/^class Overlay[\s\S]*?^}$/m) ?? []
   const lines = backend.split('\n').length
   assert.ok(lines > 5 && lines <= BACKEND_LINES_MAX, `${lines} lines`)
 })
@@ -138,8 +138,12 @@ for (const title of TITLES) {
 
 test('Write a block device: its types -> no error', ({ folder }) => {
   const tsc = resolve('node_modules/typescript/bin/tsc')
-  writeFileSync(join(folder, 'typed.ts'), program('overlay.ts'))
-  run(process.execPath, [tsc, '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', 'typed.ts'], folder)
+  writeFileSync(join(folder, 'typed.mts'), program('overlay.mts'))
+  run(
+    process.execPath,
+    [tsc, '--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', 'typed.mts'],
+    folder,
+  )
 })
 
 test.run()

@@ -1,5 +1,5 @@
-// Every command with its options, declared: the one place from which come the parser (options.ts), the help (help.ts)
-// and the completion of the shells (completion.ts). What a command does is in the file of its name; main.ts leads there.
+// Every command with its options, declared: the one place from which the parser (options.ts), the help (help.ts) and the
+// shells' completion (completion.ts) come. What a command does is in the file of its name; main.ts leads there.
 
 import { type Declaration, flag, limit, oneOf, path, text, texts, whole } from './options.ts'
 
@@ -198,9 +198,9 @@ export const TRACE = declared({
   notes: [
     `EXPR is one of
   type=read|write|flush|id|N   requests of this type
-  status=ok|ioerr|unsupp|none  requests that ended so; none: the driver saw no answer
-  head=N   queue=N  sector=N   requests with this head, queue or sector
-  fault                        requests that were refused, ring faults and traps
+  status=ok|ioerr|unsupp|none  requests that ended so; none: without an answer
+  head=N  queue=N  sector=N    requests with this head, queue or sector
+  fault                        refused requests, ring faults and traps
   requests                     no register writes and the like`,
     'A descriptor stands as ADDRESS+LENGTH(FLAGS): n another follows, w the device writes, i indirect.',
   ],

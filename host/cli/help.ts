@@ -13,15 +13,15 @@ const STATUS_2 = 'asked for in a way that cannot be done'
 
 export function programHelp(declarations: readonly Declaration[]): string {
   const rows = declarations.map(({ name, summary }): [string, string] => [name, summary])
-  return `vblk: a virtio-blk device whose every guest-visible decision is made in WebAssembly
+  return `vblk: a virtio-blk device whose every decision is made in WebAssembly
 
 Usage: vblk COMMAND [OPTIONS]
 
 ${table(rows)}
-  vblk help COMMAND     what a command does, and its options (vblk COMMAND --help)
-  vblk --version        the version
+  vblk help COMMAND   what a command does, and its options; also COMMAND --help
+  vblk --version      the version
 
-${wrapped(`Exit status: 0 ${STATUS[0]}; 1 ${STATUS[1]}, or something was found (each command says what); 2 ${STATUS_2}; 130 ended by Ctrl-C. \`boot --script\` passes on the script's.`)}
+${wrapped(`Exit status: 0 ${STATUS[0]}; 1 ${STATUS[1]}, or something was found (each command says what); 2 ${STATUS_2}; 128 + N ended by signal N (Ctrl-C: 130). \`boot --script\` passes on the script's.`)}
 ${wrapped('Results go to standard output, all else to standard error. Colours: only in a terminal, never with NO_COLOR, always with FORCE_COLOR.')}`
 }
 

@@ -1,4 +1,4 @@
-// The package of this checkout, packed and installed into a new empty project: by npm with koffi from the registry where
+// The package of this checkout, packed and installed into a new empty project: by npm with koffi from the registry if
 // that can be reached, else unpacked by hand with koffi linked. The caller removes the folder.
 
 import { spawnSync } from 'node:child_process'

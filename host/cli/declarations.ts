@@ -1,5 +1,5 @@
-// Every command with its options, declared: the one place from which the parser (options.ts), the help (help.ts) and the
-// shells' completion (completion.ts) come. What a command does is in the file of its name; main.ts leads there.
+// Every command with its options, declared: the one place from which the parser (options.ts), the help (help.ts) and
+// the shells' completion (completion.ts) come. What a command does is in the file of its name; main.ts leads there.
 
 import { type Declaration, flag, limit, oneOf, path, text, texts, whole } from './options.ts'
 

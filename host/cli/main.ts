@@ -1,5 +1,5 @@
-// Finds the command and runs it with what it was given; turns what goes wrong into one line and a status: no stack trace
-// for a mistake that the user can mend. A command's code is loaded when it is run, so that help, completion and
+// Finds the command and runs it with what it was given; turns what goes wrong into one line and a status: no stack
+// trace for a mistake that the user can mend. A command's code is loaded when it is run, so that help, completion and
 // doctor work where the native library does not.
 
 import {

@@ -55,7 +55,7 @@ function installByNpm(folder: string, tarball: string): boolean {
   const { status, stderr } = spawnSync('npm', ['install', tarball, ...quick], {
     cwd: folder,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 240_000,
   })
   if (status === 0) return true
   // Nothing else may be a reason: a package that cannot be installed is what is looked for.

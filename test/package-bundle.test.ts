@@ -42,7 +42,7 @@ async function main() {
 globalThis.answer = main()
 `
 
-/** What the program may use: all of it is in every browser. JavaScript itself, WebAssembly included, is there anyway. */
+/** What the program may use: every browser has it. JavaScript itself, WebAssembly included, is there anyway. */
 const OF_BROWSERS = [
   'AbortController',
   'CompressionStream',

@@ -1,4 +1,4 @@
-// The package of this checkout, packed and installed into a new empty project: by npm with koffi from the registry where
+// The package of this checkout, packed and installed into a new empty project: by npm with koffi from the registry if
 // that can be reached, else unpacked by hand with koffi linked. The caller removes the folder.
 
 import { spawnSync } from 'node:child_process'
@@ -55,7 +55,7 @@ function installByNpm(folder: string, tarball: string): boolean {
   const { status, stderr } = spawnSync('npm', ['install', tarball, ...quick], {
     cwd: folder,
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 240_000,
   })
   if (status === 0) return true
   // Nothing else may be a reason: a package that cannot be installed is what is looked for.

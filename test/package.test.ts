@@ -63,6 +63,12 @@ const NOT_IMPORTED = Object.keys(
   (JSON.parse(readFileSync('package.json', 'utf8')) as { exports: Record<string, unknown> }).exports,
 ).filter((entry) => /-thread$|\.wasm$|\.json$/.test(entry))
 
+/** What the README sends its readers to, but for what is about the tests. */
+function linkedDocuments(): string[] {
+  const links = [...readFileSync('README.md', 'utf8').matchAll(/\]\(([\w/.-]+\.md)\)/g)].map(([, path = '']) => path)
+  return [...new Set([...links, 'host/replay/FORMAT.md'])].filter((path) => !path.startsWith('test/'))
+}
+
 test.before((context) => {
   Object.assign(context, installPackage())
   writeFileSync(join(context.folder, 'program.ts'), PROGRAM)
@@ -96,8 +102,12 @@ test('contents: all that package.json names is there, and no tests, stamps, debu
       ),
     [],
   )
-  const top = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json']
+  const top = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...linkedDocuments()]
   const ours = /^build\/([\w-]+\.js(\.map)?|chunks\/[\w.-]+\.js(\.map)?|engine(\.trace)?(\.shared)?\.wasm(\.map)?)$/
+  assert.equal(
+    top.filter((path) => !files.includes(path)),
+    [],
+  )
   assert.equal(
     files.filter((path) => !top.includes(path) && !ours.test(path) && !/^build\/(types|demo)\//.test(path)),
     [],

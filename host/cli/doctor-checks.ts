@@ -119,7 +119,11 @@ function koffi({ system }: Facts): Verdict {
 }
 
 function engine({ engine }: Facts): Verdict {
-  if (isFailure(engine)) return { state: 'missing', found: engine.failure, remedy: 'install the package again' }
+  if (isFailure(engine)) {
+    const isMemory = /memory|allocat/i.test(engine.failure)
+    const remedy = isMemory ? 'see memory and address space' : 'install the package again'
+    return { state: 'missing', found: engine.failure, remedy }
+  }
   const { abi, wanted } = engine
   if (abi === wanted) return { state: 'ok', found: `it loads, ABI version ${abi}` }
   const found = `ABI version ${abi}, and this program speaks ${wanted}`
@@ -153,7 +157,7 @@ function guests(facts: Facts): Check[] {
 }
 
 function kvm({ kvm }: Facts): Verdict {
-  if (isFailure(kvm)) return { state: 'missing', found: kvm.failure, remedy: 'see koffi' }
+  if (isFailure(kvm)) return { state: 'missing', found: kvm.failure, remedy: 'see koffi, memory and open files' }
   const [found = '', ...remedy] = kvm.reason.replace(/^KVM: /, '').split('; ')
   if (!kvm.isThere) return { state: 'missing', found, remedy: remedy.join('; ') }
   if (kvm.isUsable) return { state: 'ok', found: `hardware: ${found}` }

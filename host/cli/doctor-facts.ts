@@ -89,7 +89,10 @@ async function findMirror(): Promise<Facts['mirror']> {
     const source = `${url}dists/${release}/Release.gpg`
     const { status, stderr } = await run(APT_HELPER, [...quick, 'download-file', source, join(folder, 'file')])
     const words = stderr.split('\n').find((line) => line.startsWith('E: ')) ?? `apt-helper ended with ${status}`
-    return { url, trouble: status === 0 ? '' : words.replace(/^E: /, '').replace(`${source} `, '').trim() }
+    return {
+      url,
+      trouble: status === 0 ? '' : words.replace(/^E: /, '').replace(source, '').replace(/\s+/g, ' ').trim(),
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

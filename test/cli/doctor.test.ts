@@ -71,6 +71,7 @@ test('needed: taken away -> missing, and so is the verdict', () => {
   expect({ platform: 'darwin' }, 'system', 'missing', 'darwin x64', 'Linux')
   expect({ engine: { abi: 2, wanted: 3 } }, 'engine', 'missing', 'ABI version 2', 'speaks 3')
   expect({ engine: { failure: 'no such module' } }, 'engine', 'missing', 'no such module')
+  expect({ engine: { failure: 'could not allocate memory' } }, 'engine', 'missing', 'see memory and address space')
   expect({ hasSharedMemory: false }, 'shared memory', 'missing', 'SharedArrayBuffer')
   const calls = { eventfd: '', epoll: '', timerfd: 'EMFILE', io_uring: '' }
   expect(

@@ -1,6 +1,6 @@
 // What `npm start` and `npm test` run first: from a fresh clone with nothing but Node and npm to a built package; with
-// the argument `test` the tests too, and Debian's Chromium for those of the page. Says what it does, does nothing twice,
-// and names what is missing. Plain JavaScript without dependencies.
+// the argument `test` also the tests, and Debian's Chromium for those of the page. Says what it does, does nothing
+// twice, and names what is missing. Plain JavaScript without dependencies.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

@@ -226,7 +226,7 @@ const RINGS: readonly Preset[] = [
   preset('Rings', {
     id: 'event-idx',
     title: 'EVENT_IDX: an interrupt not before the third',
-    description: 'used_event is 2: the first two requests raise no interrupt, the third does.',
+    description: 'With used_event at 2 the first two requests raise no interrupt, the third does.',
     device: { eventIdx: true },
     actions: [{ do: 'kick', requests: [read(1), read(2)], usedEvent: 2 }, kick(read(3))],
     answers: [ok(513), ok(513), ok(513)],
@@ -234,7 +234,7 @@ const RINGS: readonly Preset[] = [
   preset('Rings', {
     id: 'no-interrupt',
     title: 'A driver that wants no interrupt',
-    description: 'avail.flags is NO_INTERRUPT: the answer is published, and nobody is told.',
+    description: 'With NO_INTERRUPT in avail.flags the answer is published, and nobody is told.',
     actions: [{ do: 'kick', requests: [read(1)], availFlags: 1 }],
     answers: [ok(513)],
   }),

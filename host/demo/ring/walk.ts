@@ -40,7 +40,7 @@ const COPIES_MAX = 256
 const NO_CHANGES: readonly GuestChange[] = []
 const NO_REFERENCES: readonly Reference[] = []
 
-/** A walk through the trace. With `before`, every byte of guest RAM is known. Throws TraceError for what no device writes. */
+/** With `before`, every byte of guest RAM is known. Throws TraceError for a trace that no device can have made. */
 export function walkOf(trace: Trace, before?: GuestImage): Walk {
   return new Walk(trace, before)
 }

@@ -1,11 +1,12 @@
-// Builds the package into build/: the engine (asc), the bundles and their types (esbuild, tsc). With the argument
-// `test`, the debug engine, the tests and the benches too. Plain JavaScript, because it runs before anything is
-// built. Steps whose inputs have not changed are left out, so it is cheap to call always.
+// Builds the package into build/: the engine (asc), the bundles and their types (esbuild, tsc), the page (esbuild).
+// With the argument `test`, the debug engine, the tests and the benches too. Plain JavaScript, because it runs before
+// anything is built. Steps whose inputs have not changed are left out, so it is cheap to call always.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -76,6 +77,7 @@ async function bundle(options) {
     loader: { '.wasm': 'binary' },
     external: [
       'node:*',
+      ...builtinModules,
       'virtio-blk-wasm',
       'virtio-blk-wasm/*',
       'koffi',
@@ -85,6 +87,7 @@ async function bundle(options) {
       'fast-check',
       '@assemblyscript/loader',
       'esbuild',
+      'playwright-core',
     ],
     absWorkingDir: root,
     logLevel: 'warning',
@@ -95,6 +98,7 @@ async function bundle(options) {
 async function main() {
   mkdirSync(join(root, 'build'), { recursive: true })
   const host = files('host')
+  const golden = files('test/golden').filter((file) => file.endsWith('.trace'))
   const engines = ['engine', 'engine.shared', 'engine.trace', 'engine.trace.shared'].map((name) => `build/${name}.wasm`)
   await engine(['release', 'shared', 'trace', 'trace-shared'])
   await step('bundles', [...host, ...files('assembly'), ...engines], async () => {
@@ -115,6 +119,29 @@ async function main() {
       platform: 'neutral',
     })
     await tool('typescript/bin/tsc', '-p', 'host/tsconfig.json')
+  })
+  await step('demo', [...host, ...files('assembly'), ...engines, ...golden], async () => {
+    rmSync(join(root, 'build/demo'), { recursive: true, force: true })
+    await bundle({
+      entryPoints: {
+        app: 'host/demo/app.tsx',
+        style: 'host/demo/style.css',
+        'conformance-worker': 'host/demo/conformance/conformance-worker.ts',
+        'linux-worker': 'host/demo/linux/linux-worker.ts',
+      },
+      outdir: 'build/demo',
+      // All in one folder: workers are found beside the page.
+      chunkNames: '[name]-[hash]',
+      platform: 'browser',
+      minify: true,
+      jsx: 'automatic',
+      jsxImportSource: 'preact',
+    })
+    for (const name of ['index.html', 'icon.svg']) cpSync(join(root, 'host/demo', name), join(root, 'build/demo', name))
+    mkdirSync(join(root, 'build/demo/golden'))
+    for (const file of golden) cpSync(join(root, file), join(root, 'build/demo/golden', basename(file)))
+    const names = golden.map((file) => basename(file, '.trace'))
+    writeFileSync(join(root, 'build/demo/golden/index.json'), JSON.stringify(names))
   })
   if (process.argv[2] !== 'test') return
   await engine(['debug'])

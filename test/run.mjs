@@ -71,6 +71,7 @@ const bin = (path) => join(root, 'node_modules', path)
 const jobs = []
 if (patterns.length === 0) {
   jobs.push(() => check('types: host and test', [bin('typescript/bin/tsc'), '-p', 'tsconfig.json']))
+  jobs.push(() => check('types: the page', [bin('typescript/bin/tsc'), '-p', 'host/demo/tsconfig.json']))
   jobs.push(() => check('types: assembly', [bin('typescript/bin/tsc'), '-p', 'assembly/tsconfig.json']))
   jobs.push(() => check('lint', [bin('@biomejs/biome/bin/biome'), 'ci', '--colors=off', '--error-on-warnings', '.']))
 }

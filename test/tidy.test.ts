@@ -186,9 +186,13 @@ const ENTRIES = [
   'host/vmm/vcpu-thread.ts',
   'host/loop/disk-thread.ts',
   'host/loop/waiter.ts',
+  'host/demo/app.tsx',
+  'host/demo/conformance/conformance-worker.ts',
+  'host/demo/linux/linux-worker.ts',
   'host/build.mjs',
   'host/setup.mjs',
   'test/run.mjs',
+  'test/foreign/name-atomics.mjs',
 ]
 
 /** Programs that package.json or another program starts, and ambient types. */

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 
-const SOURCE = /\.(ts|mjs)$/
+const SOURCE = /\.(tsx?|mjs)$/
 
 /** All source files of a folder, with paths from the root, sorted. */
 export function sourceFiles(folder: string): string[] {
@@ -67,7 +67,8 @@ export function codeOf(text: string, keep: { strings?: boolean } = {}): string {
     if (two === '//' || (i === 0 && two === '#!')) end = endOf(text, '\n', i)
     else if (two === '/*') end = endOf(text, '*/', i) + 2
     else if (char === "'" || char === '"' || char === '`') end = literalEnd(text, i)
-    else if (char === '/' && BEFORE_REGEX.test(code.slice(-40))) end = literalEnd(text, i)
+    else if (char === '/' && two !== '/>' && code.at(-1) !== '<' && BEFORE_REGEX.test(code.slice(-40)))
+      end = literalEnd(text, i)
     const part = text.slice(i, end)
     if (end === i + 1) code += part
     else if (two === '//' || two === '#!' || two === '/*') code += blank(part)

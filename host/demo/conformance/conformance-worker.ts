@@ -1,0 +1,3 @@
+// Runs the conformance kit beside the page.
+
+export {}

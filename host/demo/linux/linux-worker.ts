@@ -1,0 +1,3 @@
+// Runs the Linux guest beside the page.
+
+export {}

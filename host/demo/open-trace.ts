@@ -1,0 +1,30 @@
+// Opens a recording in the Ring view, from wherever in the page. It is kept here until the view takes it: a recording
+// may be too long for an address. Portable but for the address itself.
+
+import { navigate } from './route.ts'
+
+export interface OpenedTrace {
+  /** a .trace file's bytes */
+  readonly bytes: Uint8Array
+  /** what it is, for the heading */
+  readonly title: string
+  /** number of the step to begin at, from 0 */
+  readonly at: number
+}
+
+const opened = new Map<string, OpenedTrace>()
+/** Older ones are forgotten: their addresses then lead to a view that says so. */
+const KEPT = 8
+
+/** Goes to the Ring view, which shows the recording from its step `at` on. */
+export function openTrace(bytes: Uint8Array, { title = 'a recording', at = 0 } = {}): void {
+  const name = String(Date.now())
+  opened.set(name, { bytes, title, at })
+  for (const old of [...opened.keys()].slice(0, -KEPT)) opened.delete(old)
+  navigate('ring', { opened: name })
+}
+
+/** What the parameter `opened` of the Ring view's route means; undefined if it is gone, after a reload say. */
+export function openedTrace(name: string): OpenedTrace | undefined {
+  return opened.get(name)
+}

@@ -19,7 +19,7 @@ export function FilterForm({ filters, onText, onFilters }: Props) {
   return (
     <search>
       <form class="toolbar filters" aria-label="Filter the rules" onSubmit={(event) => event.preventDefault()}>
-        <label class="field">
+        <label class="field section">
           <span>Section</span>
           <select
             value={filters.section ?? ''}

@@ -67,6 +67,9 @@ export function RuleDetail({ row, checked, kit, flavour }: Props) {
           <span class="small muted">{unopened}</span>
         )}
         <a href={routeHash('conformance', { id })}>Link to this rule</a>
+        <span role="status" class="small">
+          {kit.said?.id === id && kit.said.text}
+        </span>
       </div>
     </div>
   )

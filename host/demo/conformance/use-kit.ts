@@ -18,8 +18,10 @@ export interface KitState {
   readonly doing:
     | { readonly what: 'all' | 'one' | 'record'; readonly flavour: Flavour; readonly id?: string }
     | undefined
-  /** how it ended, for everybody to read */
-  readonly message: string
+  /** how the last run of all rules ended */
+  readonly verdict: string
+  /** how the last thing done with one rule ended */
+  readonly said: { readonly id: string; readonly text: string } | undefined
   readonly error: string | undefined
 }
 
@@ -31,11 +33,13 @@ export interface Kit extends KitState {
   open(id: string, flavour: Flavour): Promise<void>
 }
 
+const NOTHING_SAID = { verdict: '', said: undefined, error: undefined }
+
 /** Results come by the hundred: the table is drawn at most so often. */
 const DRAW_MS = 80
 
 export function useKit(): Kit {
-  const [state, setState] = useState<KitState>({ results: new Map(), doing: undefined, message: '', error: undefined })
+  const [state, setState] = useState<KitState>({ results: new Map(), doing: undefined, ...NOTHING_SAID })
   const worker = useMemo(() => new KitWorker(), [])
   const results = useRef(new Map<string, Checked>())
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined)
@@ -58,18 +62,20 @@ export function useKit(): Kit {
     [worker],
   )
 
-  /** One thing at a time; `message` says how it ended. */
+  /** One thing at a time; `work` says how it ended. */
   const perform = async (doing: NonNullable<KitState['doing']>, work: () => Promise<string>): Promise<void> => {
-    change({ doing, message: '', error: undefined })
+    const { id } = doing
+    change({ doing, said: undefined, error: undefined, ...(id === undefined && NOTHING_SAID) })
+    let text = ''
+    let error: string | undefined
     try {
-      const message = await work()
-      change({ message })
-    } catch (error) {
-      if (error instanceof Cancelled) change({ message: stopped(results.current.size) })
-      else change({ error: error instanceof Error ? error.message : String(error) })
+      text = await work()
+    } catch (reason) {
+      if (reason instanceof Cancelled) text = stopped(results.current.size)
+      else error = reason instanceof Error ? reason.message : String(reason)
     }
     draw()
-    change({ doing: undefined })
+    change({ doing: undefined, error, ...(id === undefined ? { verdict: text } : { said: { id, text } }) })
   }
 
   return {
@@ -92,20 +98,20 @@ export function useKit(): Kit {
           take(answer.result, flavour)
           outcome = answer.result.outcome
         })
-        return `${id} on the ${flavour} flavour: ${outcome}.`
+        return `On the ${flavour} flavour: ${outcome}.`
       }),
     open: (id, flavour) =>
       perform({ what: 'record', flavour, id }, async () => {
-        let message = `${id}: the check used no device, so there is nothing to open.`
+        let text = 'The check used no device: there is nothing to open.'
         await worker.perform({ kind: 'record', flavour, id }, (answer) => {
           if (answer.kind !== 'recorded') return
           const { result, recording } = answer
           take(result, flavour)
           if (recording === undefined) return
-          message = `${id} is open in the Ring view.`
+          text = 'It is open in the Ring view.'
           openTrace(recording.file, { title: `Check ${id}: ${result.outcome}`, at: recording.at })
         })
-        return message
+        return text
       }),
   }
 }

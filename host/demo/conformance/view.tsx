@@ -150,7 +150,7 @@ function Run(props: Omit<RulesProps, 'params' | 'wrong'> & { onFilters: (filters
         </button>
       </div>
       <div class="run-state">
-        <p role="status">{isRunning ? `Checking on the ${kit.doing?.flavour} flavour …` : kit.message}</p>
+        <p role="status">{isRunning ? `Checking on the ${kit.doing?.flavour} flavour …` : kit.verdict}</p>
         {isRunning && (
           <>
             <progress aria-label="Rules checked" max={ROWS.length} value={results.length} />

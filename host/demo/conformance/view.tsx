@@ -68,9 +68,10 @@ function Rules({ params, kit, filters, wrong, flavour, onFlavour }: RulesProps) 
   return (
     <>
       <p>
-        What OASIS VIRTIO 1.3 asks of a block device on virtio-mmio and of its driver, rule by rule. Each rule is
-        checked here, in this browser, on a device of its own, by the same kit as <code>vblk conformance</code>. Where
-        the rule is the driver’s, the kit breaks it and looks at what the device does.
+        What OASIS VIRTIO 1.3 (for SUSPEND the draft of 1.4) asks of a block device on virtio-mmio and of its driver,
+        rule by rule. Each rule is checked here, in this browser, on a device of its own, by the same kit as{' '}
+        <code>vblk conformance</code>. Where the rule is the driver’s, the kit breaks it and looks at what the device
+        does.
       </p>
       <Run kit={kit} flavour={flavour} onFlavour={onFlavour} filters={chosen} onFilters={choose} />
       {wrong.map((line) => (

@@ -3,6 +3,7 @@
 // tells in messages.ts.
 
 import type { StoreFolder } from './disk-store.ts'
+import { loadFiles } from './load.ts'
 import { type News, parseOrder } from './messages.ts'
 import { Session } from './session.ts'
 
@@ -25,6 +26,7 @@ const session = new Session({
     const folder = (await root.getDirectoryHandle(FOLDER, { create: true })) as unknown as StoreFolder
     return folder
   },
+  load: loadFiles,
   async room() {
     const { quota = 0, usage = 0 } = await navigator.storage.estimate()
     return quota - usage

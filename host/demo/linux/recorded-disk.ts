@@ -132,14 +132,21 @@ export class RecordedDisk {
   async #restore(snapshot: Uint8Array): Promise<void> {
     const { onInterrupt, onFailure } = this.#options
     const { recorder } = this.#recording
+    // The machine answers an interrupt by reading the registers, which are not there before the restore has ended.
+    let isPending = false
+    const interrupt = (): void => {
+      if (this.#device === undefined) isPending = true
+      else onInterrupt()
+    }
     this.#device = await VirtioBlk.restore(snapshot, {
       memory: this.#memory,
       backend: this.#backend,
       engine: recorder.engine,
-      onInterrupt,
+      onInterrupt: interrupt,
       onFailure,
       override: ['capacity'],
     })
+    if (isPending) onInterrupt()
   }
 }
 

@@ -16,7 +16,7 @@ import { Activity } from './activity.ts'
 import { DiskLockedError, DiskStore, type ImageSource, type StoreFolder } from './disk-store.ts'
 import { bytesText } from './format.ts'
 import { bytesSource, checkImage, fileSource, imageOf, MEMORY_DISK_MAX } from './images.ts'
-import { FilesMissingError, type LinuxFiles, loadFiles } from './load.ts'
+import { FilesMissingError, type LinuxFiles } from './load.ts'
 import type { DiskFacts, News, Order, Phase, Storage, TraceFile } from './messages.ts'
 import { RecordedDisk } from './recorded-disk.ts'
 
@@ -26,15 +26,19 @@ export interface SessionParts {
   readonly folder: () => Promise<StoreFolder>
   /** how many bytes more the browser would keep */
   readonly room: () => Promise<number>
+  /** the saved machine, v86 and the first disk */
+  readonly load: (base: string, progress: (done: number, total: number) => void) => Promise<LinuxFiles>
+  /** after so many requests a recording is followed by the next; default 20,000 */
+  readonly recordingRequests?: number
 }
 
 type Start = Extract<Order, { kind: 'start' }>
 
 const STATISTICS_MS = 250
 const PROGRESS_MS = 50
-/** A recording is ended there and the next begins: it is to be opened in the page. */
-const RECORDING_BYTES = 16 << 20
-const RECORDING_REQUESTS = 50_000
+/** A recording is ended there and the next begins: a page that opens a longer one stands still for seconds. */
+const RECORDING_BYTES = 8 << 20
+const RECORDING_REQUESTS = 20_000
 /** Of the console, for errors; the page has all of it. */
 const OUTPUT_MAX = 64 << 10
 
@@ -147,7 +151,7 @@ export class Session {
     const known = this.#base.files
     if (known) return known
     this.#loading('loading the saved machine')
-    const files = loadFiles(base, (done, total) => {
+    const files = this.#parts.load(base, (done, total) => {
       const text = `loading the saved machine: ${bytesText(done)} of ${bytesText(total)}`
       this.#loading(text, done, total)
     })
@@ -260,7 +264,8 @@ export class Session {
     const requests = this.#activity.requests
     const recording = { number, begun, requests, steps, bytes }
     this.#parts.post({ kind: 'statistics', statistics: { ...rates, recording }, requests: rows })
-    const isLong = bytes > RECORDING_BYTES || requests > RECORDING_REQUESTS || isFull
+    const { recordingRequests = RECORDING_REQUESTS } = this.#parts
+    const isLong = bytes > RECORDING_BYTES || requests > recordingRequests || isFull
     if (isLong && this.#guest) await this.#newRecording()
   }
 

@@ -51,7 +51,12 @@ async function prompt(page: Page): Promise<void> {
 async function answer(page: Page, line: string, expected: RegExp): Promise<void> {
   await page.locator('.xterm-helper-textarea').focus()
   await page.keyboard.type(`clear; ${line}\n`)
-  await screen(page).filter({ hasText: expected }).waitFor({ timeout: TIMEOUT_MS })
+  try {
+    await screen(page).filter({ hasText: expected }).waitFor({ timeout: TIMEOUT_MS })
+  } catch {
+    await screenshot(page, 'linux-failure', false)
+    throw new Error(`no ${expected} on the screen, which shows:\n${await screen(page).textContent()}`)
+  }
   await prompt(page)
 }
 

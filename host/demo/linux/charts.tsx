@@ -79,7 +79,9 @@ export interface Sample {
 export function Charts({ samples }: { samples: readonly Sample[] }) {
   return (
     <section class="card charts" aria-label="Activity of the disk">
-      <h2>Activity</h2>
+      <h2>
+        Activity <span class="muted small">of the last minute</span>
+      </h2>
       <div class="chart-grid">
         {CHARTS.map((chart) => (
           <ChartFigure key={chart.title} chart={chart} samples={samples} />

@@ -91,8 +91,8 @@ export default function LinuxView(_: ViewProps) {
       <h1 ref={heading}>Linux</h1>
       <p>
         Debian’s kernel in v86, a PC in WebAssembly, going on from a saved machine. Its disk <code>/dev/vda</code> is
-        the engine of this page and is kept in this browser. What was not synced is lost with a reload, as in a power
-        cut: ext4 then puts itself right from its journal.
+        the engine of this page. What the guest has synced is there after a reload. What it has not is lost, as in a
+        power cut, and ext4 puts itself right from its journal.
       </p>
       <PhaseBar phase={phase} onStart={start} storage={disk?.storage ?? 'opfs'} />
       {problem !== undefined && (

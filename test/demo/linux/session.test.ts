@@ -38,6 +38,8 @@ async function prepare(): Promise<LinuxFiles | undefined> {
 
 const files = await prepare()
 
+const pages: FakePage[] = []
+
 /** The page's end: what it was told, and ways to wait for more. */
 class FakePage {
   readonly session: Session
@@ -49,6 +51,7 @@ class FakePage {
   #id = 0
 
   constructor(parts: Partial<SessionParts> = {}) {
+    pages.push(this)
     const folder = new FakeFolder()
     this.session = new Session({
       post: (news) => this.#hear(news),
@@ -116,7 +119,6 @@ class FakePage {
     return this.text.slice(from)
   }
 
-  /** Leaves nothing that keeps the process alive. */
   async end(): Promise<void> {
     if (this.phase !== 'running') return
     void this.session.take({ kind: 'input', bytes: new TextEncoder().encode('poweroff\n') })
@@ -124,15 +126,22 @@ class FakePage {
   }
 }
 
+/** Also what a failed test has left: a machine keeps the process alive. */
+test.after.each(async () => {
+  for (const page of pages.splice(0)) await page.end()
+})
+
 test('recordings: one that grows long -> followed by the next, again and again; each that is kept replays', async () => {
   const page = new FakePage({ recordingRequests: 60 })
   await page.start()
   await page.prompt()
   for (let i = 0; i < 4; i++) {
+    const before = page.statistics?.recording.number ?? 1
     await page.type('dd if=/dev/vda of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null')
-    const before = page.statistics?.recording.number ?? 0
     await page.until('the next recording', () => (page.statistics?.recording.number ?? 0) > before)
   }
+  // The guest is at its prompt: a recording that is short now stays the present one.
+  await page.until('a short recording', () => (page.statistics?.recording.requests ?? 61) <= 60)
   const number = page.statistics?.recording.number ?? 0
   assert.ok(number >= 4, `${number}`)
   assert.match(await page.refused({ kind: 'trace', recording: 1 }), 'recording 1 is no longer kept')

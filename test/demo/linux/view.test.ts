@@ -260,6 +260,17 @@ test('keyboard: Shift+Tab leaves the terminal, Tab stays in it; Ctrl-C reaches t
   assert.ok(await page.getByLabel('Read aloud by screen readers').evaluate((one) => one === document.activeElement))
 })
 
+test('accessibility: axe finds nothing, with the table of figures open', async () => {
+  const { page } = visit
+  await page.getByText('As a table').click()
+  await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'))
+  const found = await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: { run(): Promise<{ violations: { id: string }[] }> } }
+    return (await axe.run()).violations.map(({ id }) => id)
+  })
+  assert.equal(found, [])
+})
+
 test('errors: none was logged in all of this', () => {
   assert.equal(visit.errors, [])
 })

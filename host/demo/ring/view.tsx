@@ -1,7 +1,140 @@
-// The Ring view.
+// The Ring view: a virtqueue in guest RAM, stepped through load by load and store by store. Its parts are files of this
+// folder; here is what stands where, and what the address means.
 
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
+import { navigate } from '../route.ts'
+import { Chain } from './chain.tsx'
+import { DeviceStrip } from './device-strip.tsx'
+import { FrameList } from './frame-list.tsx'
+import { HexView, type Range } from './hex-view.tsx'
+import { Announcer, NowCard } from './now.tsx'
+import { PresetChooser } from './preset-chooser.tsx'
+import { RequestList } from './request-list.tsx'
+import { Result } from './result.tsx'
+import { Rings } from './rings.tsx'
+import { OpenFile, Share, useDroppedFiles } from './share.tsx'
+import { type Source, useSource } from './source.ts'
+import { useStepper } from './stepper.ts'
+import { KeyHelp, Transport } from './transport.tsx'
+import type { Picture } from './walk-types.ts'
 
-export default function RingView(_: ViewProps) {
-  return <h1>Ring</h1>
+export default function RingView({ params, isShown }: ViewProps) {
+  const loaded = useSource(params)
+  const isOver = useDroppedFiles(isShown)
+  return (
+    <>
+      <header class="ring-top">
+        <div>
+          <h1>See a virtqueue work</h1>
+          <p class="muted">
+            The driver puts requests into guest RAM, the device takes them from there: every load, store and decision of
+            the real engine, one at a time.
+          </p>
+        </div>
+      </header>
+      {loaded.state === 'loading' && <p role="status">Running …</p>}
+      {loaded.state === 'failed' && <Failed message={loaded.message} />}
+      {loaded.state === 'ready' && <Stage source={loaded.source} isShown={isShown} />}
+      {isOver && (
+        <p class="drop-hint" aria-hidden="true">
+          Drop the .trace file to open it
+        </p>
+      )}
+    </>
+  )
+}
+
+function Failed({ message }: { message: string }) {
+  return (
+    <div class="notice bad" role="alert">
+      <p>{message}</p>
+      <p class="toolbar">
+        <button type="button" class="primary" onClick={() => navigate('ring')}>
+          Show the first preset
+        </button>
+        <OpenFile />
+      </p>
+    </div>
+  )
+}
+
+function Stage({ source, isShown }: { source: Source; isShown: boolean }) {
+  const { walk } = source
+  const stepper = useStepper(walk.frames, source.first)
+  const { frame } = stepper
+  const picture = useMemo(() => frame && walk.pictureAt(frame.index), [walk, frame])
+  if (!picture || !frame) return null
+  return (
+    <>
+      <div class="card chooser">
+        <PresetChooser source={source} />
+        <Share source={source} frame={frame.index} />
+      </div>
+      <Transport stepper={stepper} isShown={isShown} />
+      <Announcer stepper={stepper} />
+      <Floor source={source} stepper={stepper} picture={picture} />
+      <KeyHelp />
+    </>
+  )
+}
+
+interface FloorProps {
+  source: Source
+  stepper: ReturnType<typeof useStepper>
+  picture: Picture
+}
+
+function Floor({ source, stepper, picture }: FloorProps) {
+  const { look, ...hexView } = useLook(picture)
+  const { walk, trace, scenario } = source
+  const isLast = stepper.at === stepper.frames.length - 1
+  const { queue, chain, registers } = picture
+  return (
+    <div class="floor">
+      <div class="memory">
+        {queue?.isReady ? (
+          <Rings queue={queue} chain={chain} usesEventIdx={registers.negotiated.includes('EVENT_IDX')} onLook={look} />
+        ) : (
+          <section class="card" aria-label="Virtqueue">
+            <h2>No queue is ready yet</h2>
+            <p class="muted">The driver is still setting the device up: no ring has a place in guest RAM.</p>
+          </section>
+        )}
+        <Chain chain={chain} touched={picture.touched} onLook={look} />
+        <HexView
+          picture={picture}
+          dump={(gpa, len) => walk.dumpAt(picture.frame.index, gpa, len)}
+          onLook={look}
+          {...hexView}
+        />
+        <DeviceStrip picture={picture} />
+      </div>
+      <div class="story">
+        <NowCard stepper={stepper} onLook={look} />
+        <Result picture={picture} isLast={isLast} />
+        <FrameList stepper={stepper} />
+        {scenario === undefined && <RequestList trace={trace} frames={walk.frames} stepper={stepper} />}
+      </div>
+    </div>
+  )
+}
+
+/** Which bytes the hex view shows: those that the frames touch, until somebody asks for others. */
+function useLook(picture: Picture) {
+  const [isFollowing, setFollowing] = useState(true)
+  const [chosen, setChosen] = useState<Range>({ gpa: 0, len: 1 })
+  const [touched] = picture.touched
+  useEffect(() => {
+    if (isFollowing && touched) setChosen({ gpa: touched.gpa, len: touched.len })
+  }, [isFollowing, touched])
+  return {
+    range: chosen,
+    isFollowing,
+    onFollow: setFollowing,
+    look(gpa: number, len: number): void {
+      setFollowing(false)
+      setChosen({ gpa, len })
+    },
+  }
 }

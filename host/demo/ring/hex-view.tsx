@@ -1,0 +1,204 @@
+// Guest RAM in hexadecimal, any range of it: follows the frames, or stays where one was sent. Tells bytes that the
+// driver wrote from those that the device wrote, marks what the frame touches, and shows what is not known as unknown.
+
+import { useEffect, useState } from 'preact/hooks'
+import { hex } from './kinds.ts'
+import { DEVICES, type Dump, type Picture, type Touched, UNKNOWN } from './walk-types.ts'
+
+/** What is shown: a place, and how many bytes from there on are meant. */
+export interface Range {
+  readonly gpa: number
+  readonly len: number
+}
+
+interface HexViewProps {
+  readonly picture: Picture
+  readonly range: Range
+  readonly isFollowing: boolean
+  dump(gpa: number, len: number): Dump
+  onLook(gpa: number, len: number): void
+  onFollow(follows: boolean): void
+}
+
+const ROWS = 8
+/** Below this width a row has 8 bytes. */
+const NARROW = '(max-width: 600px)'
+
+export function HexView({ picture, range, isFollowing, dump, onLook, onFollow }: HexViewProps) {
+  const perRow = useNarrow() ? 8 : 16
+  const lead = range.gpa % perRow
+  // One row before, so that one sees where it begins.
+  const first = Math.max(0, range.gpa - lead - (range.len > (ROWS - 1) * perRow - lead ? 0 : perRow))
+  const { bytes, known } = dump(first, ROWS * perRow)
+  const page = (direction: number): void => onLook(Math.max(0, first + direction * ROWS * perRow), 1)
+  return (
+    <section class="card hex" aria-label="Guest RAM">
+      <header class="hex-head">
+        <h2>Guest RAM</h2>
+        <Places picture={picture} onLook={onLook} />
+        <Address at={range.gpa} onLook={onLook} />
+        <span class="hex-pages">
+          <button type="button" class="icon" aria-label="Lower addresses" disabled={first === 0} onClick={() => page(-1)}>
+            ↑
+          </button>
+          <button type="button" class="icon" aria-label="Higher addresses" onClick={() => page(1)}>
+            ↓
+          </button>
+        </span>
+        <label class="check small">
+          <input type="checkbox" checked={isFollowing} onChange={(event) => onFollow(event.currentTarget.checked)} />
+          follow the frames
+        </label>
+      </header>
+      <table class="dump mono">
+        <caption class="visually-hidden">
+          {ROWS * perRow} bytes from {hex(first)} on
+        </caption>
+        <tbody>
+          {Array.from({ length: ROWS }, (_, row) => {
+            const from = row * perRow
+            return (
+              <DumpRow
+                key={row}
+                gpa={first + from}
+                bytes={bytes.subarray(from, from + perRow)}
+                known={known.subarray(from, from + perRow)}
+                range={range}
+                touched={picture.touched}
+              />
+            )
+          })}
+        </tbody>
+      </table>
+      <p class="legend small muted">
+        <span class="sample">00</span> as the driver left it <span class="sample devices">00</span> written by the device{' '}
+        <span class="sample unknown">··</span> not known <TouchedLegend touched={picture.touched} />
+      </p>
+    </section>
+  )
+}
+
+function TouchedLegend({ touched }: { touched: readonly Touched[] }) {
+  const [first] = touched
+  if (!first) return null
+  const words = { load: 'loaded', store: 'stored', driver: 'written by the driver', data: 'moved by the back end' }
+  return (
+    <>
+      <span class={`sample touched ${first.kind}`}>00</span> {words[first.kind]} in this frame
+    </>
+  )
+}
+
+interface DumpRowProps {
+  gpa: number
+  bytes: Uint8Array
+  known: Uint8Array
+  range: Range
+  touched: readonly Touched[]
+}
+
+function DumpRow({ gpa, bytes, known, range, touched }: DumpRowProps) {
+  return (
+    <tr>
+      <th scope="row">{gpa.toString(16).padStart(6, '0')}</th>
+      {[...bytes].map((byte, i) => {
+        const at = gpa + i
+        const kind = touched.find((part) => at >= part.gpa && at < part.gpa + part.len)?.kind
+        const classes = [
+          kind && `touched ${kind}`,
+          known[i] === DEVICES && 'devices',
+          known[i] === UNKNOWN && 'unknown',
+          at >= range.gpa && at < range.gpa + range.len && 'meant',
+        ]
+        return (
+          <td key={i} class={classes.filter(Boolean).join(' ') || undefined}>
+            {known[i] === UNKNOWN ? '··' : byte.toString(16).padStart(2, '0')}
+          </td>
+        )
+      })}
+      <td class="ascii">{[...bytes].map((byte, i) => (known[i] === UNKNOWN ? '·' : printable(byte))).join('')}</td>
+    </tr>
+  )
+}
+
+function printable(byte: number): string {
+  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'
+}
+
+/** The parts that have names. */
+function Places({ picture: { queue, chain }, onLook }: { picture: Picture; onLook: HexViewProps['onLook'] }) {
+  const places: { name: string; gpa: number; len: number }[] = []
+  if (queue?.isReady) {
+    const { size } = queue
+    places.push({ name: 'descriptor table', gpa: Number(queue.descGpa), len: 16 * size })
+    places.push({ name: 'avail ring', gpa: Number(queue.availGpa), len: 6 + 2 * size })
+    places.push({ name: 'used ring', gpa: Number(queue.usedGpa), len: 6 + 8 * size })
+  }
+  if (chain) {
+    for (const [i, { gpa, len }] of chain.header.entries()) {
+      places.push({ name: i === 0 ? 'header' : `header, piece ${i + 1}`, gpa: Number(gpa), len })
+    }
+    for (const [i, { gpa, len }] of chain.data.entries()) {
+      places.push({ name: `data, piece ${i + 1}`, gpa: Number(gpa), len })
+    }
+    if (chain.statusByte) places.push({ name: 'status byte', gpa: Number(chain.statusByte.gpa), len: 1 })
+  }
+  return (
+    <label>
+      <span class="visually-hidden">Go to</span>
+      <select
+        value=""
+        onChange={({ currentTarget }) => {
+          const place = places[Number(currentTarget.value)]
+          if (place) onLook(place.gpa, place.len)
+          currentTarget.value = ''
+        }}
+      >
+        <option value="">Go to …</option>
+        {places.map(({ name, gpa }, i) => (
+          <option key={name} value={i}>
+            {name} ({hex(gpa)})
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}
+
+/** Guest RAM of a page is far below this. */
+const ADDRESS_MAX = 2 ** 48
+
+function Address({ at, onLook }: { at: number; onLook: HexViewProps['onLook'] }) {
+  const [typed, setTyped] = useState<string>()
+  const wanted = typed === undefined ? at : Number(typed.trim() === '' ? Number.NaN : typed)
+  const isWrong = !(Number.isInteger(wanted) && wanted >= 0 && wanted < ADDRESS_MAX)
+  return (
+    <label class="address">
+      <span class="visually-hidden">Address</span>
+      <input
+        class="mono"
+        size={9}
+        spellcheck={false}
+        value={typed ?? hex(at)}
+        aria-invalid={isWrong}
+        title="An address: 0x1000, or decimal"
+        onInput={({ currentTarget }) => setTyped(currentTarget.value)}
+        onChange={() => {
+          if (!isWrong) onLook(wanted, 1)
+          setTyped(undefined)
+        }}
+      />
+    </label>
+  )
+}
+
+function useNarrow(): boolean {
+  const [isNarrow, setNarrow] = useState(() => matchMedia(NARROW).matches)
+  useEffect(() => {
+    const query = matchMedia(NARROW)
+    const follow = (): void => setNarrow(query.matches)
+    query.addEventListener('change', follow)
+    return () => query.removeEventListener('change', follow)
+  }, [])
+  return isNarrow
+}

@@ -10,6 +10,8 @@ const MARK = 'vblk-demo.json'
 
 /** Throws UsageError if a site may not be written there. */
 export function checkSite(folder: string): void {
+  const parent = dirname(resolve(folder))
+  if (!existsSync(parent)) throw new UsageError(`--out ${folder}: there is no directory ${parent}`)
   const there = statSync(folder, { throwIfNoEntry: false })
   if (there === undefined) return
   if (!there.isDirectory()) throw new UsageError(`--out ${folder}: there is a file; name a folder`)
@@ -25,7 +27,7 @@ export function writeSite(folder: string, page: string, linux: string | undefine
   const made = join(dirname(place), `${name}.new`)
   const old = join(dirname(place), `${name}.old`)
   try {
-    mkdirSync(made, { recursive: true })
+    mkdirSync(made)
     cpSync(page, made, { recursive: true, filter: (path) => !path.endsWith('.map') })
     if (linux !== undefined) cpSync(linux, join(made, 'linux'), { recursive: true })
     const bytes = bytesIn(made)

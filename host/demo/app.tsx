@@ -75,6 +75,10 @@ function LoadedView({ name, ...props }: ViewProps & { name: ViewName }) {
   useEffect(() => {
     LOAD[name]().then((module) => setView(() => module.default), setError)
   }, [name])
+  useEffect(() => {
+    // For whoever measures: the view has been drawn.
+    if (View) performance.mark(`view ${name}`)
+  }, [View, name])
   return (
     <section class={`view ${name}`} hidden={!props.isShown} aria-label={TITLES[name]}>
       {View && <View {...props} />}

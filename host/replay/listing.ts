@@ -4,7 +4,7 @@
 
 import * as abi from '../../assembly/abi.ts'
 import * as spec from '../../assembly/spec.ts'
-import { decisionText } from './names.ts'
+import { decisionText, registerName, throttleText } from './names.ts'
 import { callText } from './player.ts'
 import type { PlannedRequest, Step, TraceEvent } from './step.ts'
 import type { Trace } from './trace.ts'
@@ -62,29 +62,6 @@ export function list(trace: Trace): Listed[] {
   const lister = new Lister()
   for (const [number, step] of trace.steps.entries()) lister.take(number, step)
   return lister.listed
-}
-
-const REGISTERS: Readonly<Record<number, string>> = {
-  [spec.VIRTIO_MMIO_DEVICE_FEATURES_SEL]: 'DeviceFeaturesSel',
-  [spec.VIRTIO_MMIO_DRIVER_FEATURES]: 'DriverFeatures',
-  [spec.VIRTIO_MMIO_DRIVER_FEATURES_SEL]: 'DriverFeaturesSel',
-  [spec.VIRTIO_MMIO_QUEUE_SEL]: 'QueueSel',
-  [spec.VIRTIO_MMIO_QUEUE_SIZE]: 'QueueSize',
-  [spec.VIRTIO_MMIO_QUEUE_READY]: 'QueueReady',
-  [spec.VIRTIO_MMIO_QUEUE_NOTIFY]: 'QueueNotify',
-  [spec.VIRTIO_MMIO_INTERRUPT_ACK]: 'InterruptACK',
-  [spec.VIRTIO_MMIO_STATUS]: 'Status',
-  [spec.VIRTIO_MMIO_QUEUE_DESC_LOW]: 'QueueDescLow',
-  [spec.VIRTIO_MMIO_QUEUE_DESC_HIGH]: 'QueueDescHigh',
-  [spec.VIRTIO_MMIO_QUEUE_DRIVER_LOW]: 'QueueDriverLow',
-  [spec.VIRTIO_MMIO_QUEUE_DRIVER_HIGH]: 'QueueDriverHigh',
-  [spec.VIRTIO_MMIO_QUEUE_DEVICE_LOW]: 'QueueDeviceLow',
-  [spec.VIRTIO_MMIO_QUEUE_DEVICE_HIGH]: 'QueueDeviceHigh',
-}
-
-function registerName(offset: number): string {
-  if (offset >= spec.VIRTIO_MMIO_CONFIG) return `config space +0x${(offset - spec.VIRTIO_MMIO_CONFIG).toString(16)}`
-  return REGISTERS[offset] ?? `register 0x${offset.toString(16).padStart(3, '0')}`
 }
 
 const UNDECIDED = 0
@@ -244,16 +221,6 @@ function loaded(request: ListedRequest, header: Header | undefined, { kind, low,
   } else if (kind === abi.TRACE_USED_HALF) {
     request.usedLen = low // the second half is the length
   }
-}
-
-function throttleText(words: readonly number[]): string {
-  const at = (i: number): number => (words[2 * i + 1] ?? 0) * 2 ** 32 + (words[2 * i] ?? 0)
-  const limits = [
-    { rate: at(0), most: at(1), unit: 'requests' },
-    { rate: at(2), most: at(3), unit: 'bytes' },
-  ].filter(({ rate }) => rate !== 0)
-  if (limits.length === 0) return 'no limits'
-  return limits.map(({ rate, most, unit }) => `${rate} ${unit} a second, bursts of ${most}`).join(', ')
 }
 
 const FLAGS: readonly (readonly [flag: number, letter: string])[] = [

@@ -1,7 +1,8 @@
-// The words for what is in a trace: events, results, counters, decisions and the rule of CONTRACT.md that each
+// The words for what is in a trace: events, results, counters, registers, limits, decisions and the rule of CONTRACT.md that each
 // follows. For messages and listings. Portable.
 
 import * as abi from '../../assembly/abi.ts'
+import * as spec from '../../assembly/spec.ts'
 import { COUNTER_NAMES } from '../engine/state.ts'
 import type { Call, TraceEvent } from './step.ts'
 
@@ -107,4 +108,47 @@ const DECISIONS: Readonly<Record<number, string>> = {
 /** A verdict or fault in words, and where CONTRACT.md has it. */
 export function decisionText(code: number): string {
   return DECISIONS[code] ?? `decision ${code}`
+}
+
+const REGISTERS: Readonly<Record<number, string>> = {
+  [spec.VIRTIO_MMIO_MAGIC_VALUE]: 'MagicValue',
+  [spec.VIRTIO_MMIO_VERSION]: 'Version',
+  [spec.VIRTIO_MMIO_DEVICE_ID]: 'DeviceID',
+  [spec.VIRTIO_MMIO_VENDOR_ID]: 'VendorID',
+  [spec.VIRTIO_MMIO_DEVICE_FEATURES]: 'DeviceFeatures',
+  [spec.VIRTIO_MMIO_DEVICE_FEATURES_SEL]: 'DeviceFeaturesSel',
+  [spec.VIRTIO_MMIO_DRIVER_FEATURES]: 'DriverFeatures',
+  [spec.VIRTIO_MMIO_DRIVER_FEATURES_SEL]: 'DriverFeaturesSel',
+  [spec.VIRTIO_MMIO_QUEUE_SEL]: 'QueueSel',
+  [spec.VIRTIO_MMIO_QUEUE_SIZE_MAX]: 'QueueSizeMax',
+  [spec.VIRTIO_MMIO_QUEUE_SIZE]: 'QueueSize',
+  [spec.VIRTIO_MMIO_QUEUE_READY]: 'QueueReady',
+  [spec.VIRTIO_MMIO_QUEUE_NOTIFY]: 'QueueNotify',
+  [spec.VIRTIO_MMIO_INTERRUPT_STATUS]: 'InterruptStatus',
+  [spec.VIRTIO_MMIO_INTERRUPT_ACK]: 'InterruptACK',
+  [spec.VIRTIO_MMIO_STATUS]: 'Status',
+  [spec.VIRTIO_MMIO_QUEUE_DESC_LOW]: 'QueueDescLow',
+  [spec.VIRTIO_MMIO_QUEUE_DESC_HIGH]: 'QueueDescHigh',
+  [spec.VIRTIO_MMIO_QUEUE_DRIVER_LOW]: 'QueueDriverLow',
+  [spec.VIRTIO_MMIO_QUEUE_DRIVER_HIGH]: 'QueueDriverHigh',
+  [spec.VIRTIO_MMIO_QUEUE_DEVICE_LOW]: 'QueueDeviceLow',
+  [spec.VIRTIO_MMIO_QUEUE_DEVICE_HIGH]: 'QueueDeviceHigh',
+  [spec.VIRTIO_MMIO_CONFIG_GENERATION]: 'ConfigGeneration',
+}
+
+/** The standard's name; what has none by its offset. */
+export function registerName(offset: number): string {
+  if (offset >= spec.VIRTIO_MMIO_CONFIG) return `config space +0x${(offset - spec.VIRTIO_MMIO_CONFIG).toString(16)}`
+  return REGISTERS[offset] ?? `register 0x${offset.toString(16).padStart(3, '0')}`
+}
+
+/** Limits, as a step has them: eight u32. */
+export function throttleText(words: readonly number[]): string {
+  const at = (i: number): number => (words[2 * i + 1] ?? 0) * 2 ** 32 + (words[2 * i] ?? 0)
+  const limits = [
+    { rate: at(0), most: at(1), unit: 'requests' },
+    { rate: at(2), most: at(3), unit: 'bytes' },
+  ].filter(({ rate }) => rate !== 0)
+  if (limits.length === 0) return 'no limits'
+  return limits.map(({ rate, most, unit }) => `${rate} ${unit} a second, bursts of ${most}`).join(', ')
 }

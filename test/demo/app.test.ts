@@ -23,7 +23,7 @@ if (hasChromium()) {
       await page.getByRole('link', { name, exact: true }).click()
       await page.getByRole('region', { name, exact: true }).waitFor()
       assert.is(new URL(page.url()).hash, `#${name.toLowerCase()}`)
-      await page.waitForFunction(`document.title === '${name} · virtio-blk-wasm'`)
+      await page.waitForFunction((title) => document.title === title, `${name} · virtio-blk-wasm`)
       assert.is(await page.locator('nav [aria-current=page]').textContent(), name)
     }
     await page.goBack()

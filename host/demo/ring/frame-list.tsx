@@ -1,8 +1,8 @@
 // The list of frames: a line each, calls of the engine as headings of what follows. The one that is shown is kept in
 // sight. Only the lines near what can be seen are in the document: a recording may have a hundred thousand.
 
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { KINDS } from './kinds.ts'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { count, KINDS } from './kinds.ts'
 import type { Stepper } from './stepper.ts'
 import type { Frame } from './walk-types.ts'
 
@@ -10,9 +10,11 @@ import type { Frame } from './walk-types.ts'
 const LINE = 28
 /** Lines in the document above and below those that can be seen. */
 const SPARE = 20
+/** Of more frames than this they are not counted. */
+const TALLY_MAX = 20_000
 
 export function FrameList({ stepper }: { stepper: Stepper }) {
-  const { frames, at, go } = stepper
+  const { frames, from, length, at, go } = stepper
   const box = useRef<HTMLDivElement>(null)
   const [view, setView] = useState({ top: 0, lines: 20 })
   const look = (): void => {
@@ -37,27 +39,31 @@ export function FrameList({ stepper }: { stepper: Stepper }) {
     if (top < element.scrollTop) element.scrollTop = top
     else if (bottom > element.scrollTop + element.clientHeight) element.scrollTop = bottom - element.clientHeight
     look()
-  }, [at, frames])
-  const from = Math.max(0, view.top - SPARE)
-  const to = Math.min(frames.length, view.top + view.lines + SPARE)
+  }, [at, frames, length])
+  const first = Math.max(0, Math.min(view.top, at) - SPARE)
+  const last = Math.min(length, view.top + view.lines + SPARE)
+  const shown = Array.from({ length: Math.max(last - first, 0) }, (_, i) => frames.at(from + first + i))
   return (
     <section class="card frames" aria-label="Frames">
       <header class="frames-head">
         <h2>Frames</h2>
-        <Tally frames={frames} />
+        <Tally stepper={stepper} />
       </header>
       <div class="frames-box" ref={box} onScroll={look}>
-        <ol style={{ height: `${frames.length * LINE}px` }}>
-          {frames.slice(from, to).map((frame, i) => (
-            <Line
-              key={frame.index}
-              frame={frame}
-              place={from + i}
-              total={frames.length}
-              isShown={from + i === at}
-              onGo={go}
-            />
-          ))}
+        <ol style={{ height: `${length * LINE}px` }}>
+          {shown.map(
+            (frame, i) =>
+              frame && (
+                <Line
+                  key={frame.index}
+                  frame={frame}
+                  place={first + i}
+                  total={length}
+                  isShown={first + i === at}
+                  onGo={go}
+                />
+              ),
+          )}
         </ol>
       </div>
       {stepper.setUpFrames > 0 && (
@@ -104,8 +110,18 @@ function Line({ frame, place, total, isShown, onGo }: LineProps) {
 }
 
 /** How many of each: '9 loads, 3 stores, 1 decision'. */
-function Tally({ frames }: { frames: readonly Frame[] }) {
-  const of = (kind: Frame['kind']): number => frames.reduce((sum, frame) => sum + (frame.kind === kind ? 1 : 0), 0)
+function Tally({ stepper: { frames, from, length } }: { stepper: Stepper }) {
+  const counts = useMemo(() => {
+    if (length > TALLY_MAX) return undefined
+    const kinds: Partial<Record<Frame['kind'], number>> = {}
+    for (let i = 0; i < length; i++) {
+      const kind = frames.at(from + i)?.kind
+      if (kind) kinds[kind] = (kinds[kind] ?? 0) + 1
+    }
+    return kinds
+  }, [frames, from, length])
+  if (!counts) return <p class="small muted">{count(length, 'frame')}</p>
+  const of = (kind: Frame['kind']): number => counts[kind] ?? 0
   return (
     <p class="tally small">
       <span class="tag load">L {of('load')} loads</span> <span class="tag store">S {of('store')} stores</span>{' '}

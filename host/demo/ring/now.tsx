@@ -8,15 +8,14 @@ import type { Stepper } from './stepper.ts'
 import type { Frame } from './walk-types.ts'
 
 export function NowCard({ stepper, onLook }: { stepper: Stepper; onLook: (gpa: number, len: number) => void }) {
-  const { frame, at, frames } = stepper
-  if (frame === undefined) return null
+  const { frame, at, length } = stepper
   return (
     <section class={`card now ${frame.kind}`} aria-label="This frame">
       <p class="now-head">
         <KindTag kind={frame.kind} />
         <strong class="mono field-name">{frame.field}</strong>
         <span class="muted small now-place">
-          frame {at + 1} of {frames.length}
+          frame {at + 1} of {length}
         </span>
       </p>
       <p class="now-text">{frame.text}</p>
@@ -75,15 +74,15 @@ function Why({ reference: { rule, section, row, why } }: { reference: Reference 
 /** Frames that follow each other faster than this are not all said. */
 const SETTLED_MS = 250
 
-export function Announcer({ stepper: { frame, at, frames, isPlaying } }: { stepper: Stepper }) {
+export function Announcer({ stepper: { frame, at, length, isPlaying } }: { stepper: Stepper }) {
   const [said, setSaid] = useState('')
   useEffect(() => {
-    if (isPlaying || frame === undefined) return
+    if (isPlaying) return
     const why = frame.kind === 'decision' ? ` ${frame.references[0]?.why ?? ''}` : ''
-    const text = `Frame ${at + 1} of ${frames.length}. ${KINDS[frame.kind].word}: ${frame.text}${why}`
+    const text = `Frame ${at + 1} of ${length}. ${KINDS[frame.kind].word}: ${frame.text}${why}`
     const timer = setTimeout(() => setSaid(text), SETTLED_MS)
     return () => clearTimeout(timer)
-  }, [frame, at, frames.length, isPlaying])
+  }, [frame, at, length, isPlaying])
   return (
     <p class="visually-hidden" role="status">
       {said}

@@ -11,15 +11,15 @@ import type { Frame } from './walk-types.ts'
 /** Rows of one page of the table. */
 const PAGE = 50
 
-export function RequestList({ trace, frames, stepper }: { trace: Trace; frames: readonly Frame[]; stepper: Stepper }) {
+export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper }) {
   const requests = useMemo(() => list(trace).filter((one) => one.kind === 'request'), [trace])
   const [page, setPage] = useState(0)
   const pages = Math.max(1, Math.ceil(requests.length / PAGE))
-  const step = stepper.frame?.step ?? 0
+  const step = stepper.frame.step
   if (requests.length < 2) return null
   const shown = requests.slice(page * PAGE, (page + 1) * PAGE)
   const go = (request: ListedRequest): void => {
-    const at = frameOf(frames, request)
+    const at = frameOf(stepper, request)
     if (at !== undefined) stepper.goToFrame(at)
   }
   return (
@@ -97,8 +97,9 @@ export function RequestList({ trace, frames, stepper }: { trace: Trace; frames: 
 }
 
 /** Where the head of the request is loaded. */
-function frameOf(frames: readonly Frame[], { step, head }: ListedRequest): number | undefined {
-  return frames.find((frame) => frame.step === step && isHeadLoad(frame) && headOf(frame) === head)?.index
+function frameOf({ frames }: Stepper, { step, head }: ListedRequest): number | undefined {
+  const first = frames.walk.firstFrameOf(step)
+  return frames.find(first - 1, 1, (frame) => frame.step > step || (isHeadLoad(frame) && headOf(frame) === head))
 }
 
 function headOf({ bytes = new Uint8Array() }: Frame): number {

@@ -134,7 +134,7 @@ async function ofBytes(
 ): Promise<Source> {
   const trace = await Trace.parse(bytes)
   const walk = walkOf(trace)
-  if (walk.frames.length === 0) throw new SourceError('The recording has no steps: there is nothing to show.')
-  const ofStep = at ? walk.frames.find(({ step }) => step >= at)?.index : undefined
+  if (walk.length === 0) throw new SourceError('The recording has no steps: there is nothing to show.')
+  const ofStep = at ? walk.firstFrameOf(at) : undefined
   return { scenario: undefined, preset: undefined, title, description: undefined, trace, walk, first: first ?? ofStep }
 }

@@ -2,19 +2,26 @@
 // set-up before the first kick can be left out. Knows frames, not how they are drawn.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { Frames } from './frames.ts'
+import type { Walk } from './walk.ts'
 import type { Frame } from './walk-types.ts'
 
 /** Frames a second. */
 export const SPEEDS = [1, 2, 4, 10, 30] as const
 
 export interface Stepper {
-  /** the frames that can be stepped to, and which of them is shown */
-  readonly frames: readonly Frame[]
+  /** of all, those of the set-up too */
+  readonly frames: Frames
+  /** index of the first frame that can be stepped to, how many there are from there on, and which of them is shown */
+  readonly from: number
+  readonly length: number
   readonly at: number
-  readonly frame: Frame | undefined
+  readonly frame: Frame
+  readonly isFirst: boolean
+  readonly isLast: boolean
   readonly isPlaying: boolean
   readonly speed: number
-  /** of frames that are left out unless asked for */
+  /** frames that are left out unless asked for */
   readonly setUpFrames: number
   readonly showsSetUp: boolean
   go(at: number): void
@@ -28,58 +35,39 @@ export interface Stepper {
   showSetUp(shows: boolean): void
 }
 
-/** Index of the first frame that is no longer the first set-up: what the driver does after DRIVER_OK. */
-export function firstAfterSetUp(frames: readonly Frame[]): number {
-  const kick = frames.findIndex(({ call, kind }) => call === 'plan' || kind === 'load')
-  if (kick < 0) return 0
-  const step = frames[kick]?.step ?? 0
-  // The writes of the driver and the register write that led to it are part of the kick.
-  let at = kick
-  for (let steps = 0; at > 0; at--) {
-    const before = frames[at - 1] as Frame
-    if (before.step !== (frames[at] as Frame).step && ++steps > 1) break
-    if (before.call !== 'plan' && before.call !== 'mmioWrite' && before.call !== 'kicked' && before.step < step) break
-  }
-  return at
-}
-
-/** `first`: index of the frame to begin at. A new array of frames begins anew. */
-export function useStepper(all: readonly Frame[], first: number | undefined): Stepper {
-  const setUpFrames = useMemo(() => firstAfterSetUp(all), [all])
+/** `first`: index of the frame to begin at. Another walk begins anew. */
+export function useStepper(walk: Walk, first: number | undefined): Stepper {
+  const frames = useMemo(() => new Frames(walk), [walk])
+  const setUpFrames = walk.start
+  const begin = Math.min(first ?? setUpFrames, walk.length - 1)
   const [shownSetUp, setShownSetUp] = useState(false)
-  const [index, setIndex] = useState(first ?? setUpFrames)
+  const [place, setPlace] = useState({ walk, index: begin })
   const [isPlaying, setPlaying] = useState(false)
   const [speed, setSpeed] = useState<number>(4)
-
-  const begun = useRef(all)
-  if (begun.current !== all) {
-    // Before the first drawing of these frames, so that no frame of the others is ever asked of them.
-    begun.current = all
-    setIndex(first ?? setUpFrames)
+  // A frame of another walk is never asked for, not even while this one is drawn for the first time.
+  const index = place.walk === walk ? place.index : begin
+  useEffect(() => {
+    setPlace((before) => (before.walk === walk ? before : { walk, index: begin }))
     setPlaying(false)
-  }
+  }, [walk, begin])
 
   const showsSetUp = shownSetUp || index < setUpFrames
-  const frames = useMemo(() => (showsSetUp ? all : all.slice(setUpFrames)), [all, showsSetUp, setUpFrames])
-  const offset = showsSetUp ? 0 : setUpFrames
-  const last = frames.length - 1
-  const at = Math.max(0, Math.min(index - offset, last))
-
-  const goTo = (to: number): void => setIndex(offset + Math.max(0, Math.min(to, last)))
+  const from = showsSetUp ? 0 : setUpFrames
+  const length = walk.length - from
+  const at = index - from
+  const goTo = (to: number): void => setPlace({ walk, index: from + Math.max(0, Math.min(to, length - 1)) })
   const go = (to: number): void => {
     setPlaying(false)
     goTo(to)
   }
   const seek = (direction: 1 | -1, is: (frame: Frame) => boolean): void => {
-    for (let i = at + direction; i >= 0 && i <= last; i += direction) {
-      if (is(frames[i] as Frame)) return go(i)
-    }
-    go(direction > 0 ? last : 0)
+    const found = frames.find(index, direction, is)
+    go(found === undefined ? (direction > 0 ? length - 1 : 0) : found - from)
   }
 
   const tick = useRef(() => {})
   tick.current = () => {
-    if (at >= last) setPlaying(false)
+    if (at >= length - 1) setPlaying(false)
     else goTo(at + 1)
   }
   useEffect(() => {
@@ -90,8 +78,12 @@ export function useStepper(all: readonly Frame[], first: number | undefined): St
 
   return {
     frames,
+    from,
+    length,
     at,
-    frame: frames[at],
+    frame: frames.at(index) as Frame,
+    isFirst: at === 0,
+    isLast: at === length - 1,
     isPlaying,
     speed,
     setUpFrames,
@@ -99,19 +91,19 @@ export function useStepper(all: readonly Frame[], first: number | undefined): St
     go,
     goToFrame(to) {
       setPlaying(false)
-      setIndex(Math.max(0, Math.min(to, all.length - 1)))
+      setPlace({ walk, index: Math.max(0, Math.min(to, walk.length - 1)) })
     },
     step: (by) => go(at + by),
     toDecision: (direction) => seek(direction, ({ kind }) => kind === 'decision'),
     toRequest: (direction) => seek(direction, isHeadLoad),
     play(wanted) {
-      if (wanted && at >= last) goTo(0)
-      setPlaying(wanted && last > 0)
+      if (wanted && at >= length - 1) goTo(0)
+      setPlaying(wanted && length > 1)
     },
     setSpeed,
     showSetUp(shows) {
       setShownSetUp(shows)
-      if (!shows && index < setUpFrames) setIndex(setUpFrames)
+      if (!shows && index < setUpFrames) setPlace({ walk, index: setUpFrames })
     },
   }
 }

@@ -1,19 +1,16 @@
 // The stepping controls: buttons, speed, the scrubber with a strip that shows what kind each frame is, and the keys.
 // Moves a stepper; draws nothing of the memory.
 
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { KINDS } from './kinds.ts'
 import { SPEEDS, type Stepper } from './stepper.ts'
-import type { Frame } from './walk-types.ts'
 
-/** At most so many pieces of the strip; of more frames several share one. */
-const STRIP_PIECES = 600
+/** More frames than this would be less than a pixel each. */
+const STRIP_MAX = 1000
 
 export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boolean }) {
   useKeys(stepper, isShown)
-  const { frames, at, isPlaying } = stepper
-  const isFirst = at === 0
-  const isLast = at >= frames.length - 1
+  const { isFirst, isLast, isPlaying } = stepper
   return (
     <section class="transport" aria-label="Stepping">
       <div class="transport-buttons">
@@ -32,7 +29,7 @@ export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boo
         <Button
           label="Last frame"
           disabled={isLast}
-          onClick={() => stepper.go(frames.length - 1)}
+          onClick={() => stepper.go(stepper.length - 1)}
           path="M4 4l8 6-8 6zM15 4v12"
         />
       </div>
@@ -93,52 +90,40 @@ function Icon({ path }: { path: string }) {
   )
 }
 
-function Scrubber({ stepper: { frames, at, go } }: { stepper: Stepper }) {
-  const last = Math.max(frames.length - 1, 0)
-  const frame = frames[at]
+function Scrubber({ stepper }: { stepper: Stepper }) {
+  const { frame, length, at, go } = stepper
   return (
     <div class="scrubber">
-      <Strip frames={frames} at={at} />
+      <Strip stepper={stepper} />
       <input
         type="range"
         aria-label="Frame"
-        aria-valuetext={frame && `Frame ${at + 1} of ${frames.length}: ${KINDS[frame.kind].word}, ${frame.field}`}
+        aria-valuetext={`Frame ${at + 1} of ${length}: ${KINDS[frame.kind].word}, ${frame.field}`}
         min={0}
-        max={last}
+        max={length - 1}
         value={at}
         onInput={({ currentTarget }) => go(Number(currentTarget.value))}
       />
       <output class="position mono">
-        {at + 1} / {frames.length}
+        {at + 1} / {length}
       </output>
     </div>
   )
 }
 
 /** One coloured piece for each frame: where the loads, stores and decisions are can be seen from afar. */
-function Strip({ frames, at }: { frames: readonly Frame[]; at: number }) {
-  const pieces = Math.min(frames.length, STRIP_PIECES)
-  const perPiece = frames.length / Math.max(pieces, 1)
-  const shown = Array.from({ length: pieces }, (_, i) => loudest(frames, i * perPiece, (i + 1) * perPiece))
+function Strip({ stepper: { frames, from, length, at } }: { stepper: Stepper }) {
+  const kinds = useMemo(() => {
+    if (length > STRIP_MAX) return []
+    return Array.from({ length }, (_, i) => frames.at(from + i)?.kind)
+  }, [frames, from, length])
   return (
     <div class="strip" aria-hidden="true">
-      {shown.map((kind, i) => (
-        <i class={kind} data-past={i * perPiece <= at ? '' : undefined} />
+      {kinds.map((kind, i) => (
+        <i key={i} class={kind} data-past={i <= at ? '' : undefined} />
       ))}
     </div>
   )
-}
-
-/** Of the frames that share a piece: the one that is looked for most. */
-const LOUDNESS = ['call', 'driver', 'load', 'data', 'store', 'interrupt', 'decision'] as const
-
-function loudest(frames: readonly Frame[], from: number, to: number): Frame['kind'] {
-  let most = 0
-  for (let i = Math.floor(from); i < Math.max(Math.floor(to), Math.floor(from) + 1); i++) {
-    const kind = frames[i]?.kind
-    if (kind) most = Math.max(most, LOUDNESS.indexOf(kind))
-  }
-  return LOUDNESS[most] ?? 'call'
 }
 
 /** What has keys of its own keeps them. */
@@ -156,12 +141,12 @@ function useKeys(stepper: Stepper, isShown: boolean): void {
     const press = (event: KeyboardEvent): void => {
       if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return
       if (isTaken(event.target, event.key)) return
-      const { frames, isPlaying, ...does } = now.current
+      const { length, isPlaying, ...does } = now.current
       const wide = event.shiftKey
       if (event.key === 'ArrowRight') wide ? does.toDecision(1) : does.step(1)
       else if (event.key === 'ArrowLeft') wide ? does.toDecision(-1) : does.step(-1)
       else if (event.key === 'Home' && !wide) does.go(0)
-      else if (event.key === 'End' && !wide) does.go(frames.length - 1)
+      else if (event.key === 'End' && !wide) does.go(length - 1)
       else if (event.key === ' ' && !wide) does.play(!isPlaying)
       else return
       event.preventDefault()

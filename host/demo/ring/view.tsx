@@ -61,10 +61,9 @@ function Failed({ message }: { message: string }) {
 
 function Stage({ source, isShown }: { source: Source; isShown: boolean }) {
   const { walk } = source
-  const stepper = useStepper(walk.frames, source.first)
+  const stepper = useStepper(walk, source.first)
   const { frame } = stepper
-  const picture = useMemo(() => frame && walk.pictureAt(frame.index), [walk, frame])
-  if (!picture || !frame) return null
+  const picture = useMemo(() => walk.pictureAt(frame.index), [walk, frame])
   return (
     <>
       <div class="card chooser">
@@ -88,7 +87,6 @@ interface FloorProps {
 function Floor({ source, stepper, picture }: FloorProps) {
   const { look, ...hexView } = useLook(picture)
   const { walk, trace, scenario } = source
-  const isLast = stepper.at === stepper.frames.length - 1
   const { queue, chain, registers } = picture
   return (
     <div class="floor">
@@ -104,7 +102,7 @@ function Floor({ source, stepper, picture }: FloorProps) {
         <Chain chain={chain} touched={picture.touched} onLook={look} />
         <HexView
           picture={picture}
-          dump={(gpa, len) => walk.dumpAt(picture.frame.index, gpa, len)}
+          dump={(gpa, len) => walk.dump(picture.frame.index, gpa, len)}
           onLook={look}
           {...hexView}
         />
@@ -112,9 +110,9 @@ function Floor({ source, stepper, picture }: FloorProps) {
       </div>
       <div class="story">
         <NowCard stepper={stepper} onLook={look} />
-        <Result picture={picture} isLast={isLast} />
+        <Result picture={picture} isLast={stepper.isLast} />
         <FrameList stepper={stepper} />
-        {scenario === undefined && <RequestList trace={trace} frames={walk.frames} stepper={stepper} />}
+        {scenario === undefined && <RequestList trace={trace} stepper={stepper} />}
       </div>
     </div>
   )

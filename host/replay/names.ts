@@ -1,5 +1,5 @@
-// The words for what is in a trace: events, results, counters, registers, limits, decisions and the rule of CONTRACT.md that each
-// follows. For messages and listings. Portable.
+// The words for what is in a trace: events, results, counters, registers, limits, and decisions with the rule of
+// CONTRACT.md that each follows. For messages and listings. Portable.
 
 import * as abi from '../../assembly/abi.ts'
 import * as spec from '../../assembly/spec.ts'

@@ -399,7 +399,7 @@ const RING_FAULTS: readonly Preset[] = [
   preset('Ring faults', {
     id: 'ring-avail-idx',
     title: 'avail.idx too far ahead',
-    description: 'avail.idx says 17 chains in a ring of 16: nothing in the ring can be trusted, nothing is taken.',
+    description: 'By avail.idx 17 chains wait in a ring of 16: nothing in the ring can be trusted, nothing is taken.',
     actions: [{ do: 'kick', requests: [read(1), read(2)], idxAhead: QUEUE - 1 }],
     answers: [null, null],
     ringFault: RING_FAULT_AVAIL_IDX,

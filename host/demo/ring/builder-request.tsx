@@ -42,7 +42,12 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
           }}
         />
         {!isKnown && (
-          <Field label="Type, number" value={type} message={messages.get(`${name}.type`)} onChange={(t) => set({ type: t })} />
+          <Field
+            label="Type, number"
+            value={type}
+            message={messages.get(`${name}.type`)}
+            onChange={(t) => set({ type: t })}
+          />
         )}
         <Field
           label="Sector"
@@ -73,16 +78,18 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
           onChange={(text) => set({ text })}
         />
       </div>
-      <Pieces
-        pieces={pieces}
-        name={name}
-        messages={messages}
-        onChange={(next) => {
-          setLayout('')
-          set({ pieces: next })
-        }}
-      />
-      <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
+      <div class="two">
+        <Pieces
+          pieces={pieces}
+          name={name}
+          messages={messages}
+          onChange={(next) => {
+            setLayout('')
+            set({ pieces: next })
+          }}
+        />
+        <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
+      </div>
       <details class="small" open={request.head !== '' || request.ringEntry !== ''}>
         <summary>Place in table and ring</summary>
         <div class="form-grid">
@@ -256,10 +263,10 @@ function PieceInput({ label, value, empty, message, onChange }: PieceInputProps)
 function Breakages(props: { broken: readonly BreakageId[]; onChange: (broken: readonly BreakageId[]) => void }) {
   const { broken, onChange } = props
   return (
-    <details class="breakages" open={broken.length > 0}>
-      <summary>
+    <section class="breakages" aria-label="Break it">
+      <h3>
         Break it {broken.length > 0 && <span class="tag bad">{count(broken.length, 'switch', 'switches')} on</span>}
-      </summary>
+      </h3>
       <div class="breakage-groups">
         {BREAKAGE_GROUPS.map((group) => (
           <fieldset key={group}>
@@ -275,6 +282,6 @@ function Breakages(props: { broken: readonly BreakageId[]; onChange: (broken: re
           </fieldset>
         ))}
       </div>
-    </details>
+    </section>
   )
 }

@@ -5,7 +5,15 @@ import { useMemo, useState } from 'preact/hooks'
 import { navigate } from '../route.ts'
 import { DeviceForm, LimitFields } from './builder-device.tsx'
 import { RequestForm } from './builder-request.tsx'
-import { type Draft, type DraftAction, type DraftRequest, draftOf, type Messages, newAction, scenarioOf } from './draft.ts'
+import {
+  type Draft,
+  type DraftAction,
+  type DraftRequest,
+  draftOf,
+  type Messages,
+  newAction,
+  scenarioOf,
+} from './draft.ts'
 import { Field, Select } from './fields.tsx'
 import { count } from './kinds.ts'
 import { layOut } from './layouts.ts'
@@ -238,9 +246,7 @@ function Kick({ action, name, messages, onChange }: KickProps) {
           number={i + 1}
           messages={messages}
           onChange={(next) => set({ requests: requests.map((one, at) => (at === i ? next : one)) })}
-          onRemove={
-            requests.length > 1 ? () => set({ requests: requests.filter((_, at) => at !== i) }) : undefined
-          }
+          onRemove={requests.length > 1 ? () => set({ requests: requests.filter((_, at) => at !== i) }) : undefined}
         />
       ))}
       <div class="toolbar">

@@ -25,9 +25,7 @@ export function Chain({ chain, touched, onLook }: ChainProps) {
           <header class="chain-head">
             <h2>
               Request at head {chain.head}
-              {chain.descriptors.length > 0 && (
-                <span class="muted small mono"> {chain.descriptors.join(' → ')}</span>
-              )}
+              {chain.descriptors.length > 1 && <span class="muted small mono"> {chain.descriptors.join(' → ')}</span>}
             </h2>
             <StateTag chain={chain} />
           </header>

@@ -4,6 +4,7 @@
 import { useEffect, useRef } from 'preact/hooks'
 import { hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { Look } from './rings.tsx'
+import { ScrollBox } from './scroll-box.tsx'
 import type { ChainPicture, DescriptorRow, QueuePicture } from './walk-types.ts'
 
 /** Pixels of a row and of the heading, as ring.css has them. */
@@ -18,7 +19,7 @@ interface DescriptorsProps {
 }
 
 export function Descriptors({ queue, chain, onLook }: DescriptorsProps) {
-  const box = useRef<HTMLDivElement>(null)
+  const box = useRef<HTMLElement>(null)
   const touched = queue.descriptors.find((row) => row.touched)?.index ?? chain?.descriptors.at(-1)
   useEffect(() => {
     const element = box.current
@@ -33,8 +34,7 @@ export function Descriptors({ queue, chain, onLook }: DescriptorsProps) {
       <h2>
         Descriptor table <span class="muted small">at {hex(queue.descGpa)}</span>
       </h2>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard */}
-      <div class="scroll descriptors" ref={box} role="region" aria-label="Descriptor table" tabIndex={0}>
+      <ScrollBox class="descriptors" box={box} label="Descriptor table">
         <Links chain={chain} rows={queue.descriptors.length} />
         <table>
           <thead>
@@ -59,7 +59,7 @@ export function Descriptors({ queue, chain, onLook }: DescriptorsProps) {
             ))}
           </tbody>
         </table>
-      </div>
+      </ScrollBox>
     </div>
   )
 }

@@ -298,7 +298,11 @@ class Reader {
       case 'reset':
         return { do: 'reset' }
       case 'register':
-        return { do: 'register', offset: number(action.offset, 'offset', U16), value: number(action.value, 'value', U32) }
+        return {
+          do: 'register',
+          offset: number(action.offset, 'offset', U16),
+          value: number(action.value, 'value', U32),
+        }
       case 'resize':
         return { do: 'resize', sectors: number(action.sectors, 'sectors', { min: 0, max: SECTORS_MAX }) }
       case 'limit':

@@ -124,8 +124,9 @@ function Tally({ stepper: { frames, from, length } }: { stepper: Stepper }) {
   const of = (kind: Frame['kind']): number => counts[kind] ?? 0
   return (
     <p class="tally small">
-      <span class="tag load">L {of('load')} loads</span> <span class="tag store">S {of('store')} stores</span>{' '}
-      <span class="tag decision">D {of('decision')} decisions</span>
+      <span class="tag load">{count(of('load'), 'load')}</span>{' '}
+      <span class="tag store">{count(of('store'), 'store')}</span>{' '}
+      <span class="tag decision">{count(of('decision'), 'decision')}</span>
     </p>
   )
 }

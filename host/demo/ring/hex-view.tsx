@@ -35,10 +35,15 @@ export function HexView({ picture, range, isFollowing, dump, onLook, onFollow }:
     <section class="card hex" aria-label="Guest RAM">
       <header class="hex-head">
         <h2>Guest RAM</h2>
-        <Places picture={picture} onLook={onLook} />
         <Address at={range.gpa} onLook={onLook} />
         <span class="hex-pages">
-          <button type="button" class="icon" aria-label="Lower addresses" disabled={first === 0} onClick={() => page(-1)}>
+          <button
+            type="button"
+            class="icon"
+            aria-label="Lower addresses"
+            disabled={first === 0}
+            onClick={() => page(-1)}
+          >
             ↑
           </button>
           <button type="button" class="icon" aria-label="Higher addresses" onClick={() => page(1)}>
@@ -50,29 +55,32 @@ export function HexView({ picture, range, isFollowing, dump, onLook, onFollow }:
           follow the frames
         </label>
       </header>
-      <table class="dump mono">
-        <caption class="visually-hidden">
-          {ROWS * perRow} bytes from {hex(first)} on
-        </caption>
-        <tbody>
-          {Array.from({ length: ROWS }, (_, row) => {
-            const from = row * perRow
-            return (
-              <DumpRow
-                key={row}
-                gpa={first + from}
-                bytes={bytes.subarray(from, from + perRow)}
-                known={known.subarray(from, from + perRow)}
-                range={range}
-                touched={picture.touched}
-              />
-            )
-          })}
-        </tbody>
-      </table>
+      <div class="hex-body">
+        <table class="dump mono">
+          <caption class="visually-hidden">
+            {ROWS * perRow} bytes from {hex(first)} on
+          </caption>
+          <tbody>
+            {Array.from({ length: ROWS }, (_, row) => {
+              const from = row * perRow
+              return (
+                <DumpRow
+                  key={row}
+                  gpa={first + from}
+                  bytes={bytes.subarray(from, from + perRow)}
+                  known={known.subarray(from, from + perRow)}
+                  range={range}
+                  touched={picture.touched}
+                />
+              )
+            })}
+          </tbody>
+        </table>
+        <Places picture={picture} range={range} onLook={onLook} />
+      </div>
       <p class="legend small muted">
-        <span class="sample">00</span> as the driver left it <span class="sample devices">00</span> written by the device{' '}
-        <span class="sample unknown">··</span> not known <TouchedLegend touched={picture.touched} />
+        <span class="sample">00</span> as the driver left it <span class="sample devices">00</span> written by the
+        device <span class="sample unknown">··</span> not known <TouchedLegend touched={picture.touched} />
       </p>
     </section>
   )
@@ -125,9 +133,15 @@ function printable(byte: number): string {
   return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'
 }
 
+interface Place {
+  readonly name: string
+  readonly gpa: number
+  readonly len: number
+}
+
 /** The parts that have names. */
-function Places({ picture: { queue, chain }, onLook }: { picture: Picture; onLook: HexViewProps['onLook'] }) {
-  const places: { name: string; gpa: number; len: number }[] = []
+function placesOf({ queue, chain }: Picture): Place[] {
+  const places: Place[] = []
   if (queue?.isReady) {
     const { size } = queue
     places.push({ name: 'descriptor table', gpa: Number(queue.descGpa), len: 16 * size })
@@ -135,33 +149,29 @@ function Places({ picture: { queue, chain }, onLook }: { picture: Picture; onLoo
     places.push({ name: 'used ring', gpa: Number(queue.usedGpa), len: 6 + 8 * size })
   }
   if (chain) {
-    for (const [i, { gpa, len }] of chain.header.entries()) {
-      places.push({ name: i === 0 ? 'header' : `header, piece ${i + 1}`, gpa: Number(gpa), len })
+    const pieces = (name: string, spans: readonly { gpa: bigint; len: number }[]): void => {
+      for (const [i, { gpa, len }] of spans.entries()) {
+        places.push({ name: spans.length === 1 ? name : `${name}, piece ${i + 1}`, gpa: Number(gpa), len })
+      }
     }
-    for (const [i, { gpa, len }] of chain.data.entries()) {
-      places.push({ name: `data, piece ${i + 1}`, gpa: Number(gpa), len })
-    }
+    pieces('header', chain.header)
+    pieces('data', chain.data)
     if (chain.statusByte) places.push({ name: 'status byte', gpa: Number(chain.statusByte.gpa), len: 1 })
   }
+  return places.filter(({ gpa }) => gpa < ADDRESS_MAX)
+}
+
+function Places({ picture, range, onLook }: Pick<HexViewProps, 'picture' | 'range' | 'onLook'>) {
   return (
-    <label>
-      <span class="visually-hidden">Go to</span>
-      <select
-        value=""
-        onChange={({ currentTarget }) => {
-          const place = places[Number(currentTarget.value)]
-          if (place) onLook(place.gpa, place.len)
-          currentTarget.value = ''
-        }}
-      >
-        <option value="">Go to …</option>
-        {places.map(({ name, gpa }, i) => (
-          <option key={name} value={i}>
-            {name} ({hex(gpa)})
-          </option>
-        ))}
-      </select>
-    </label>
+    <ul class="places" aria-label="Parts of guest RAM">
+      {placesOf(picture).map(({ name, gpa, len }) => (
+        <li key={name}>
+          <button type="button" aria-pressed={range.gpa === gpa && range.len === len} onClick={() => onLook(gpa, len)}>
+            {name} <span class="mono muted">{hex(gpa)}</span>
+          </button>
+        </li>
+      ))}
+    </ul>
   )
 }
 

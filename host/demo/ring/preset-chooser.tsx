@@ -9,7 +9,7 @@ const GROUPS = [...new Set(PRESETS.map(({ group }) => group))]
 
 export function PresetChooser({ source }: { source: Source }) {
   const { preset, title, description } = source
-  const at = PRESETS.findIndex((one) => one === preset)
+  const at = preset ? PRESETS.indexOf(preset) : -1
   const go = (to: number): void => {
     const next = PRESETS[(to + PRESETS.length) % PRESETS.length]
     if (next) navigate('ring', { preset: next.id })

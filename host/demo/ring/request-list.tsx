@@ -5,6 +5,7 @@ import { type ListedRequest, list } from '../../replay/listing.ts'
 import type { Trace } from '../../replay/trace.ts'
 import { statusText } from './chain.tsx'
 import { count, duration } from './kinds.ts'
+import { ScrollBox } from './scroll-box.tsx'
 import { isHeadLoad, type Stepper } from './stepper.ts'
 import type { Frame } from './walk-types.ts'
 
@@ -40,8 +41,7 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
           </p>
         )}
       </header>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by keyboard */}
-      <div class="scroll requests-box" role="region" aria-label="Requests, table" tabIndex={0}>
+      <ScrollBox class="requests-box" label="Requests, table">
         <table>
           <thead>
             <tr>
@@ -85,13 +85,15 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
                 <td>{request.text}</td>
                 <td class="num mono">{request.sector === undefined ? '' : String(request.sector)}</td>
                 <td class="num mono">{request.segments.reduce((sum, { len }) => sum + len, 0)}</td>
-                <td>{request.dropped ? 'dropped' : request.status === undefined ? 'none' : statusText(request.status)}</td>
+                <td>
+                  {request.dropped ? 'dropped' : request.status === undefined ? 'none' : statusText(request.status)}
+                </td>
                 <td class="num">{request.duration === undefined ? '' : duration(request.duration)}</td>
               </tr>
             ))}
           </tbody>
         </table>
-      </div>
+      </ScrollBox>
     </section>
   )
 }

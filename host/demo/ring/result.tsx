@@ -17,7 +17,11 @@ export function Result({ picture, isLast }: { picture: Picture; isLast: boolean 
   return (
     <section class={`card result${isLast ? ' is-last' : ''}`} aria-label="Result">
       <h2>{isLast ? 'Result' : 'So far'}</h2>
-      {requests.length > SHOWN && <p class="muted small">the last {SHOWN} of {requests.length}</p>}
+      {requests.length > SHOWN && (
+        <p class="muted small">
+          the last {SHOWN} of {requests.length}
+        </p>
+      )}
       <ul>
         {shown.map((chain) => (
           <li key={`${chain.step}-${chain.head}-${chain.frame}`}>
@@ -29,7 +33,8 @@ export function Result({ picture, isLast }: { picture: Picture; isLast: boolean 
           <li>
             <b class="end bad">!</b>
             <span>
-              The queue is poisoned: {decisionText(registers.ringFault)}. NEEDS_RESET is set; only a reset brings the device back.
+              The queue is poisoned: {decisionText(registers.ringFault)}. NEEDS_RESET is set; only a reset brings the
+              device back.
             </span>
           </li>
         )}
@@ -43,7 +48,8 @@ export function Result({ picture, isLast }: { picture: Picture; isLast: boolean 
 }
 
 function Mark({ chain, isLast }: { chain: ChainPicture; isLast: boolean }) {
-  if (chain.state === 'published') return <b class={`end ${chain.status === 0 ? 'good' : 'bad'}`}>{chain.status === 0 ? '✓' : '✗'}</b>
+  if (chain.state === 'published')
+    return <b class={`end ${chain.status === 0 ? 'good' : 'bad'}`}>{chain.status === 0 ? '✓' : '✗'}</b>
   return <b class={`end ${isLast ? 'bad' : 'wait'}`}>{isLast ? '–' : '…'}</b>
 }
 

@@ -13,6 +13,8 @@ export interface Slot {
   readonly touched: Touched['kind'] | undefined
   /** belongs to the chain in hand */
   readonly isInHand: boolean
+  /** nobody has put anything there yet */
+  readonly isBlank: boolean
   /** what the number is, for the label */
   readonly says: string
 }
@@ -21,6 +23,7 @@ export interface Cursor {
   readonly name: string
   /** free-running; undefined: not known */
   readonly idx: number | undefined
+  readonly whose: 'driver' | 'device'
 }
 
 export interface RingCircleProps {
@@ -57,7 +60,7 @@ export function RingCircle(props: RingCircleProps) {
             <Bead
               slot={slot}
               cursors={[outer, inner].filter((cursor) => at(cursor) === i).map(({ name }) => name)}
-              isPending={i !== undefined && isPending(i, slots.length, props.between.from, pending)}
+              isPending={isPending(i, slots.length, props.between.from, pending)}
               onLook={props.onLook}
             />
           </li>
@@ -84,7 +87,7 @@ function isPending(slot: number, size: number, from: number | undefined, pending
 }
 
 function Bead(props: { slot: Slot; cursors: string[]; isPending: boolean; onLook: RingCircleProps['onLook'] }) {
-  const { slot, gpa, len, value, touched, isInHand, says } = props.slot
+  const { slot, gpa, len, value, touched, isInHand, isBlank, says } = props.slot
   const where = props.cursors.length > 0 ? `; here: ${props.cursors.join(' and ')}` : ''
   const hand = isInHand ? ', in hand' : ''
   return (
@@ -93,6 +96,7 @@ function Bead(props: { slot: Slot; cursors: string[]; isPending: boolean; onLook
       class={touchedClass('bead', touched)}
       data-slot={slot}
       data-hand={isInHand ? '' : undefined}
+      data-blank={isBlank && !touched ? '' : undefined}
       data-pending={props.isPending ? '' : undefined}
       data-cursor={props.cursors.length > 0 ? props.cursors.join(' ') : undefined}
       aria-label={`slot ${slot}: ${says} ${orUnknown(value)}${hand}${touchedWords(touched)}${where}`}
@@ -119,7 +123,7 @@ interface DrawingProps extends RingCircleProps {
   readonly innerAt: number | undefined
 }
 
-function Drawing({ slots, between, pending, outerAt, innerAt }: DrawingProps) {
+function Drawing({ slots, between, pending, outer, inner, outerAt, innerAt }: DrawingProps) {
   const size = slots.length
   return (
     <svg viewBox={`0 0 ${SIZE} ${SIZE}`} width={SIZE} height={SIZE} aria-hidden="true">
@@ -127,8 +131,8 @@ function Drawing({ slots, between, pending, outerAt, innerAt }: DrawingProps) {
       {between.from !== undefined && pending !== undefined && pending > 0 && (
         <path class="pending" d={arc(between.from % size, Math.min(pending, size), size)} />
       )}
-      {outerAt !== undefined && <Hand slot={outerAt} size={size} name="outer" d="M92 0 L103 -6 L103 6 Z" />}
-      {innerAt !== undefined && <Hand slot={innerAt} size={size} name="inner" d="M60 0 L48 -6 L48 6 Z" />}
+      {outerAt !== undefined && <Hand slot={outerAt} size={size} whose={outer.whose} d="M92 0 L103 -6 L103 6 Z" />}
+      {innerAt !== undefined && <Hand slot={innerAt} size={size} whose={inner.whose} d="M60 0 L48 -6 L48 6 Z" />}
       {Array.from({ length: size }, (_, i) => {
         const turn = angle(i, size)
         const out = outerAt === i ? 0 : 97
@@ -142,9 +146,9 @@ function Drawing({ slots, between, pending, outerAt, innerAt }: DrawingProps) {
   )
 }
 
-function Hand({ slot, size, name, d }: { slot: number; size: number; name: string; d: string }) {
+function Hand({ slot, size, whose, d }: { slot: number; size: number; whose: string; d: string }) {
   const degrees = (slot / size) * 360 - 90
-  return <path class={`hand ${name}`} d={d} transform={`translate(${CENTRE} ${CENTRE}) rotate(${degrees})`} />
+  return <path class={`hand ${whose}`} d={d} transform={`translate(${CENTRE} ${CENTRE}) rotate(${degrees})`} />
 }
 
 /** Along the inside of `count` slots from `from` on. */

@@ -28,10 +28,10 @@ export function Rings({ queue, chain, usesEventIdx, onLook }: RingsProps) {
 function AvailRing({ queue, chain, usesEventIdx, onLook }: RingsProps) {
   const { avail, nextAvail } = queue
   if (avail === undefined) return null
+  const inHand = slotOf(queue, chain)
   const slots = avail.entries.map((cell, slot): Slot => {
-    // The entry that was taken last, while its chain is in hand.
-    const isInHand = chain !== undefined && cell.value === chain.head && slot === (nextAvail + queue.size - 1) % queue.size
-    return { ...cell, slot, isInHand, says: 'head' }
+    const isBlank = isNeverUsed(avail.idx.value, slot, queue.size)
+    return { ...cell, slot, isInHand: slot === inHand, isBlank, says: 'head' }
   })
   return (
     <div class="ring-part">
@@ -41,29 +41,50 @@ function AvailRing({ queue, chain, usesEventIdx, onLook }: RingsProps) {
       <RingCircle
         label="Avail ring, slots"
         slots={slots}
-        outer={{ name: 'avail.idx', idx: avail.idx.value }}
-        inner={{ name: 'next_avail', idx: nextAvail }}
+        outer={{ name: 'avail.idx', idx: avail.idx.value, whose: 'driver' }}
+        inner={{ name: 'next_avail', idx: nextAvail, whose: 'device' }}
         between={{ from: nextAvail, to: avail.idx.value, word: 'to take' }}
         onLook={onLook}
       />
       <ul class="cells">
-        <CellLine mark="outer" name="avail.idx" cell={avail.idx} size={queue.size} onLook={onLook} />
+        <CellLine mark="outer driver" name="avail.idx" cell={avail.idx} size={queue.size} onLook={onLook} />
         <OwnLine name="next_avail" value={nextAvail} size={queue.size} />
         <CellLine name="avail.flags" cell={avail.flags} says={flagText(avail.flags, 'NO_INTERRUPT')} onLook={onLook} />
         {usesEventIdx && <CellLine name="used_event" cell={avail.usedEvent} onLook={onLook} />}
       </ul>
       {queue.isStalled && <p class="tag wait">the next head waits for tokens</p>}
+      <p class="small muted">
+        The driver puts the head of each chain here and moves avail.idx on. The device follows with next_avail.
+      </p>
     </div>
   )
+}
+
+/** Where the head of the chain in hand stands: an entry is left behind once its chain is judged. */
+function slotOf({ avail, nextAvail, size }: QueuePicture, chain: ChainPicture | undefined): number | undefined {
+  if (chain === undefined || avail === undefined) return undefined
+  for (let back = chain.state === 'walking' || chain.state === 'stalled' ? 0 : 1; back <= size; back++) {
+    const slot = (nextAvail - back + 2 * size) % size
+    if (avail.entries[slot]?.value === chain.head) return slot
+  }
+  return undefined
+}
+
+/** No index has come so far yet. */
+function isNeverUsed(idx: number | undefined, slot: number, size: number): boolean {
+  return idx !== undefined && idx < size && slot >= idx
 }
 
 function UsedRing({ queue, chain, usesEventIdx, onLook }: RingsProps) {
   const { used, nextUsed, publishedUsed } = queue
   if (used === undefined) return null
   const slots = used.elements.map(({ slot, id, len }): Slot => {
-    const isInHand = chain?.usedLen !== undefined && id.value === chain.head && slot === (nextUsed + queue.size - 1) % queue.size
+    const isLast = slot === (nextUsed + queue.size - 1) % queue.size
+    const isInHand = isLast && chain?.usedLen !== undefined && id.value === chain.head
     const touched = id.touched ?? len.touched
-    return { slot, gpa: id.gpa, len: 8, value: id.value, touched, isInHand, says: `len ${orUnknown(len.value)}, id` }
+    const isBlank = isNeverUsed(nextUsed, slot, queue.size)
+    const says = `len ${orUnknown(len.value)}, id`
+    return { slot, gpa: id.gpa, len: 8, value: id.value, touched, isInHand, isBlank, says }
   })
   return (
     <div class="ring-part">
@@ -73,18 +94,21 @@ function UsedRing({ queue, chain, usesEventIdx, onLook }: RingsProps) {
       <RingCircle
         label="Used ring, slots"
         slots={slots}
-        outer={{ name: 'used.idx', idx: used.idx.value }}
-        inner={{ name: 'next_used', idx: nextUsed }}
+        outer={{ name: 'used.idx', idx: used.idx.value, whose: 'device' }}
+        inner={{ name: 'next_used', idx: nextUsed, whose: 'device' }}
         between={{ from: publishedUsed, to: nextUsed, word: 'to publish' }}
         onLook={onLook}
       />
       <ul class="cells">
-        <CellLine mark="outer" name="used.idx" cell={used.idx} size={queue.size} onLook={onLook} />
+        <CellLine mark="outer device" name="used.idx" cell={used.idx} size={queue.size} onLook={onLook} />
         <OwnLine name="next_used" value={nextUsed} size={queue.size} />
         <CellLine name="used.flags" cell={used.flags} says={flagText(used.flags, 'NO_NOTIFY')} onLook={onLook} />
         {usesEventIdx && <CellLine name="avail_event" cell={used.availEvent} onLook={onLook} />}
       </ul>
       <LastUsed queue={queue} />
+      <p class="small muted">
+        The device puts each finished chain here, its head and how much it wrote, and shows them by moving used.idx.
+      </p>
     </div>
   )
 }
@@ -94,8 +118,9 @@ function LastUsed({ queue: { used, nextUsed, size } }: { queue: QueuePicture }) 
   const last = used?.elements[(nextUsed + size - 1) % size]
   if (nextUsed === 0 || last === undefined) return null
   return (
-    <p class="small muted">
-      last element: id {orUnknown(last.id.value)}, len {orUnknown(last.len.value)}
+    <p class="small last-used">
+      Last element: id <b class="mono">{orUnknown(last.id.value)}</b>, len{' '}
+      <b class="mono">{orUnknown(last.len.value)}</b>
     </p>
   )
 }
@@ -108,7 +133,7 @@ function flagText({ value }: Cell, name: string): string {
 interface CellLineProps {
   name: string
   cell: Cell
-  mark?: 'outer'
+  mark?: string
   /** of the ring, for what is an index */
   size?: number
   says?: string
@@ -138,17 +163,19 @@ function CellLine({ name, cell, mark, size, says, onLook }: CellLineProps) {
 function OwnLine({ name, value, size }: { name: string; value: number; size: number }) {
   return (
     <li class="own" title="Kept by the device, not in guest RAM">
-      <Mark kind="inner" />
+      <Mark kind="inner device" />
       <span class="mono">{name}</span> <strong class="mono">{value}</strong>{' '}
       <span class="muted small">slot {value % size}</span>
     </li>
   )
 }
 
-function Mark({ kind }: { kind: 'outer' | 'inner' | undefined }) {
+function Mark({ kind }: { kind: string | undefined }) {
   return (
     <svg viewBox="0 0 12 12" width="11" height="11" aria-hidden="true" class="mark">
-      {kind && <path class={`hand ${kind}`} d={kind === 'outer' ? 'M6 11 L0 1 L12 1 Z' : 'M6 1 L12 11 L0 11 Z'} />}
+      {kind && (
+        <path class={`hand ${kind}`} d={kind.startsWith('outer') ? 'M6 11 L0 1 L12 1 Z' : 'M6 1 L12 11 L0 11 Z'} />
+      )}
     </svg>
   )
 }

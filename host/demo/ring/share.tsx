@@ -60,9 +60,7 @@ export function Share({ source, frame }: { source: Source; frame: number }) {
 
 /** undefined: too long. */
 async function linkTo({ scenario, trace }: Source, frame: number): Promise<string | undefined> {
-  const content = scenario
-    ? { scenario: encodeScenario(scenario) }
-    : { trace: toBase64Url(await trace.bytes()) }
+  const content = scenario ? { scenario: encodeScenario(scenario) } : { trace: toBase64Url(await trace.bytes()) }
   const url = new URL(location.href)
   url.hash = routeHash('ring', { ...content, frame: String(frame) })
   return url.href.length > LINK_MAX ? undefined : url.href

@@ -38,7 +38,7 @@ class SourceError extends Error {}
 
 /** Parameters in, source out; a new run for each new set of parameters. */
 export function useSource(params: URLSearchParams): Loaded {
-  const key = params.toString()
+  const key = keyOf(params)
   const [loaded, setLoaded] = useState<Loaded & { key: string }>({ state: 'loading', key })
   useEffect(() => {
     let isWanted = true
@@ -54,6 +54,13 @@ export function useSource(params: URLSearchParams): Loaded {
     }
   }, [key])
   return loaded
+}
+
+/** Which panel is shown says nothing about what is shown in it. */
+function keyOf(params: URLSearchParams): string {
+  const others = new URLSearchParams(params)
+  others.delete('panel')
+  return others.toString()
 }
 
 async function load(params: URLSearchParams): Promise<Source> {
@@ -85,7 +92,9 @@ function numberOf(params: URLSearchParams, name: string): number | undefined {
 
 function linkedBytes(text: string): Uint8Array {
   if (text.length > LINK_MAX) {
-    throw new SourceError(`The link holds ${text.length} characters, at most ${LINK_MAX} are read: open the file instead.`)
+    throw new SourceError(
+      `The link holds ${text.length} characters, at most ${LINK_MAX} are read: open the file instead.`,
+    )
   }
   const bytes = fromBase64Url(text)
   if (!bytes) throw new SourceError('The link holds no recording, or not all of one: copy the whole link again.')

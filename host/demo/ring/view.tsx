@@ -3,7 +3,8 @@
 
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
-import { navigate } from '../route.ts'
+import { navigate, routeHash } from '../route.ts'
+import { Builder } from './builder.tsx'
 import { Chain } from './chain.tsx'
 import { DeviceStrip } from './device-strip.tsx'
 import { FrameList } from './frame-list.tsx'
@@ -14,34 +15,64 @@ import { RequestList } from './request-list.tsx'
 import { Result } from './result.tsx'
 import { Rings } from './rings.tsx'
 import { OpenFile, Share, useDroppedFiles } from './share.tsx'
-import { type Source, useSource } from './source.ts'
+import { FIRST_PRESET, type Source, useSource } from './source.ts'
 import { useStepper } from './stepper.ts'
+import { Throttle } from './throttle.tsx'
 import { KeyHelp, Transport } from './transport.tsx'
 import type { Picture } from './walk-types.ts'
 
 export default function RingView({ params, isShown }: ViewProps) {
   const loaded = useSource(params)
+  const panel = PANELS.find(([name]) => name === params.get('panel'))?.[0] ?? 'step'
   const isOver = useDroppedFiles(isShown)
   return (
     <>
       <header class="ring-top">
-        <div>
-          <h1>See a virtqueue work</h1>
-          <p class="muted">
-            The driver puts requests into guest RAM, the device takes them from there: every load, store and decision of
-            the real engine, one at a time.
-          </p>
-        </div>
+        <h1>See a virtqueue work</h1>
+        <Panels panel={panel} params={params} />
+        <p class="muted small">
+          The driver puts requests into guest RAM, the device takes them from there: every load, store and decision of
+          the real engine, one at a time.
+        </p>
       </header>
-      {loaded.state === 'loading' && <p role="status">Running …</p>}
-      {loaded.state === 'failed' && <Failed message={loaded.message} />}
-      {loaded.state === 'ready' && <Stage source={loaded.source} isShown={isShown} />}
+      <div class="panel" hidden={panel !== 'step'}>
+        {loaded.state === 'loading' && <p role="status">Running …</p>}
+        {loaded.state === 'failed' && <Failed message={loaded.message} />}
+        {loaded.state === 'ready' && <Stage source={loaded.source} isShown={isShown && panel === 'step'} />}
+      </div>
+      <div class="panel" hidden={panel !== 'build'}>
+        <Builder scenario={(loaded.state === 'ready' && loaded.source.scenario) || FIRST_PRESET.scenario} />
+      </div>
+      {panel === 'throttle' && <Throttle isShown={isShown} />}
       {isOver && (
         <p class="drop-hint" aria-hidden="true">
           Drop the .trace file to open it
         </p>
       )}
     </>
+  )
+}
+
+const PANELS = [
+  ['step', 'Step through'],
+  ['build', 'Build a request'],
+  ['throttle', 'Throttle'],
+] as const
+
+/** The address keeps what is stepped through while another panel is shown. */
+function Panels({ panel, params }: { panel: string; params: URLSearchParams }) {
+  const hash = (name: string): string => {
+    const { panel: _, ...others } = Object.fromEntries(params)
+    return routeHash('ring', name === 'step' ? others : { ...others, panel: name })
+  }
+  return (
+    <nav class="panels" aria-label="Ring view">
+      {PANELS.map(([name, title]) => (
+        <a key={name} href={hash(name)} aria-current={name === panel ? 'page' : undefined}>
+          {title}
+        </a>
+      ))}
+    </nav>
   )
 }
 

@@ -8,11 +8,14 @@ import { DEVICES, UNKNOWN } from './walk-types.ts'
 
 interface ChainProps {
   readonly chain: ChainPicture | undefined
+  /** shown when no chain is in hand */
+  readonly last: ChainPicture | undefined
   readonly touched: readonly Touched[]
   readonly onLook: Look
 }
 
-export function Chain({ chain, touched, onLook }: ChainProps) {
+export function Chain({ chain: inHand, last, touched, onLook }: ChainProps) {
+  const chain = inHand ?? last
   return (
     <section class="card chain" aria-label="Request">
       {chain === undefined ? (
@@ -24,7 +27,7 @@ export function Chain({ chain, touched, onLook }: ChainProps) {
         <>
           <header class="chain-head">
             <h2>
-              Request at head {chain.head}
+              {inHand ? 'Request' : 'Last request,'} at head {chain.head}
               {chain.descriptors.length > 1 && <span class="muted small mono"> {chain.descriptors.join(' → ')}</span>}
             </h2>
             <StateTag chain={chain} />
@@ -46,7 +49,7 @@ function StateTag({ chain }: { chain: ChainPicture }) {
   return <span class={`tag ${look[chain.state] ?? ''}`}>{chain.state}</span>
 }
 
-function Parts({ chain, touched, onLook }: ChainProps & { chain: ChainPicture }) {
+function Parts({ chain, touched, onLook }: Pick<ChainProps, 'touched' | 'onLook'> & { chain: ChainPicture }) {
   const { header, data, statusByte } = chain
   const kindAt = (gpa: bigint, len: number): Touched['kind'] | undefined => {
     return touched.find((part) => overlaps(part, gpa, len))?.kind
@@ -126,6 +129,7 @@ function Part({ title, direction = 'readable', where, touched, onLook, children 
     <li class={`part ${direction}${touched ? ` touched ${touched}` : ''}`}>
       <button
         type="button"
+        class="part-button"
         disabled={!isInReach}
         title={where && `Show the bytes from ${hex(where.gpa)} on`}
         onClick={() => where && onLook(Number(where.gpa), where.len)}

@@ -96,7 +96,7 @@ function Row({ row, onLook }: { row: DescriptorRow; onLook: Look }) {
             {role}
           </span>
         ))}
-        {row.isInFlight && !row.isInHand && <span class="muted small"> in flight</span>}
+        {row.isInFlight && !row.isInHand && <span class="muted flight">in flight</span>}
       </td>
     </tr>
   )

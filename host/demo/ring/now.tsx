@@ -58,8 +58,7 @@ function Why({ reference: { rule, section, row, why } }: { reference: Reference 
     <div class="why">
       <p>{why}</p>
       <p class="small muted">
-        Contract: {rule}
-        {section && ` · VIRTIO 1.3, ${section}`}
+        {[rule && `Contract: ${rule}`, section && `VIRTIO 1.3, ${section}`].filter(Boolean).join(' · ')}
         {row && (
           <>
             {' · '}

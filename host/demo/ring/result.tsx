@@ -7,50 +7,60 @@ import { count } from './kinds.ts'
 import type { ChainPicture, Picture } from './walk-types.ts'
 
 /** Of more requests than this the last are shown. */
-const SHOWN = 6
+const SHOWN = 4
 
 export function Result({ picture, isLast }: { picture: Picture; isLast: boolean }) {
   const { requests, counters, registers } = picture
   const shown = requests.slice(-SHOWN)
+  const left = leftOf(picture)
   const interrupts = counters.interrupts
-  const suppressed = counters.suppressedInterrupts
   return (
     <section class={`card result${isLast ? ' is-last' : ''}`} aria-label="Result">
       <h2>{isLast ? 'Result' : 'So far'}</h2>
-      {requests.length > SHOWN && (
-        <p class="muted small">
-          the last {SHOWN} of {requests.length}
-        </p>
-      )}
       <ul>
+        {shown.length === 0 && <li class="muted">no request has been taken</li>}
+        {requests.length > SHOWN && <li class="muted">{count(requests.length - SHOWN, 'request')} before</li>}
         {shown.map((chain) => (
           <li key={`${chain.step}-${chain.head}-${chain.frame}`}>
             <Mark chain={chain} isLast={isLast} /> <span>{answerText(chain, isLast)}</span>
           </li>
         ))}
-        {shown.length === 0 && <li class="muted">No request has been taken.</li>}
-        {registers.ringFault !== 0 && (
+        {isLast && left > 0 && (
           <li>
-            <b class="end bad">!</b>
-            <span>
-              The queue is poisoned: {decisionText(registers.ringFault)}. NEEDS_RESET is set; only a reset brings the
-              device back.
-            </span>
+            <b class="end bad">–</b> <span>{count(left, 'entry', 'entries')} of the avail ring left as they are</span>
           </li>
         )}
+        {registers.ringFault !== 0 && (
+          <li>
+            <b class="end bad">!</b>{' '}
+            <span>Queue poisoned: {decisionText(registers.ringFault)}. NEEDS_RESET is set</span>
+          </li>
+        )}
+        <li>
+          <b class={`end ${interrupts === 0 ? 'wait' : 'good'}`}>I</b> <span>{interruptsText(picture)}</span>
+        </li>
       </ul>
-      <p class="small">
-        {interrupts === 0 ? 'No interrupt' : count(interrupts, 'interrupt')}
-        {suppressed > 0 && `; ${count(suppressed, 'publish', 'publishes')} without one`}
-      </p>
     </section>
   )
+}
+
+function interruptsText({ counters: { interrupts, suppressedInterrupts } }: Picture): string {
+  const raised = interrupts === 0 ? 'no interrupt' : count(interrupts, 'interrupt')
+  if (suppressedInterrupts === 0) return raised
+  return `${raised}, ${count(suppressedInterrupts, 'publish', 'publishes')} without one`
+}
+
+/** Entries that the driver has offered and the device has not taken. */
+function leftOf({ queue }: Picture): number {
+  const idx = queue?.avail?.idx.value
+  return queue === undefined || idx === undefined ? 0 : (idx - queue.nextAvail) & 0xffff
 }
 
 function Mark({ chain, isLast }: { chain: ChainPicture; isLast: boolean }) {
   if (chain.state === 'published')
     return <b class={`end ${chain.status === 0 ? 'good' : 'bad'}`}>{chain.status === 0 ? '✓' : '✗'}</b>
-  return <b class={`end ${isLast ? 'bad' : 'wait'}`}>{isLast ? '–' : '…'}</b>
+  const isOver = isLast || chain.state === 'dropped'
+  return <b class={`end ${isOver ? 'bad' : 'wait'}`}>{isOver ? '–' : '…'}</b>
 }
 
 function answerText(chain: ChainPicture, isLast: boolean): string {

@@ -2,6 +2,7 @@
 // what one side has put there and the other has not taken yet. Large rings are a grid instead. Each slot is a button
 // that shows its bytes.
 
+import { useEffect, useRef } from 'preact/hooks'
 import { orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { Touched } from './walk-types.ts'
 
@@ -51,9 +52,17 @@ export function RingCircle(props: RingCircleProps) {
   const isCircle = slots.length <= CIRCLE_MAX
   const pending = pendingOf(props)
   const at = (cursor: Cursor): number | undefined => (cursor.idx === undefined ? undefined : cursor.idx % slots.length)
+  const box = useRef<HTMLDivElement>(null)
+  const innerAt = at(inner)
+  useEffect(() => {
+    const element = box.current
+    if (isCircle || !element || innerAt === undefined) return
+    const bead = element.querySelector<HTMLElement>(`[data-slot="${innerAt}"]`)
+    if (bead) element.scrollTop = bead.offsetTop - element.clientHeight / 2
+  }, [isCircle, innerAt])
   return (
-    <div class={isCircle ? 'circle' : 'slot-grid scroll'}>
-      {isCircle && <Drawing {...props} pending={pending} outerAt={at(outer)} innerAt={at(inner)} />}
+    <div class={isCircle ? 'circle' : 'slot-grid scroll'} ref={box}>
+      {isCircle && <Drawing {...props} pending={pending} outerAt={at(outer)} innerAt={innerAt} />}
       <ol aria-label={label}>
         {slots.map((slot, i) => (
           <li key={slot.slot} style={isCircle ? place(i, slots.length, BEADS) : undefined}>

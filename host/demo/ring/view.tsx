@@ -103,6 +103,7 @@ function Stage({ source, isShown }: { source: Source; isShown: boolean }) {
       </div>
       <Transport stepper={stepper} isShown={isShown} />
       <Announcer stepper={stepper} />
+      <Result picture={picture} isLast={stepper.isLast} />
       <Floor source={source} stepper={stepper} picture={picture} />
       <KeyHelp />
     </>
@@ -130,7 +131,8 @@ function Floor({ source, stepper, picture }: FloorProps) {
             <p class="muted">The driver is still setting the device up: no ring has a place in guest RAM.</p>
           </section>
         )}
-        <Chain chain={chain} touched={picture.touched} onLook={look} />
+        <Chain chain={chain} last={picture.requests.at(-1)} touched={picture.touched} onLook={look} />
+        {scenario === undefined && <RequestList trace={trace} stepper={stepper} />}
         <HexView
           picture={picture}
           dump={(gpa, len) => walk.dump(picture.frame.index, gpa, len)}
@@ -141,9 +143,7 @@ function Floor({ source, stepper, picture }: FloorProps) {
       </div>
       <div class="story">
         <NowCard stepper={stepper} onLook={look} />
-        <Result picture={picture} isLast={stepper.isLast} />
         <FrameList stepper={stepper} />
-        {scenario === undefined && <RequestList trace={trace} stepper={stepper} />}
       </div>
     </div>
   )

@@ -116,7 +116,7 @@ export function streams(chain: ChainModel): Streams {
   return { roles, header, data, status }
 }
 
-export function isWritable({ flags }: { readonly flags: number }): boolean {
+function isWritable({ flags }: { readonly flags: number }): boolean {
   return (flags & spec.VIRTQ_DESC_F_WRITE) !== 0
 }
 

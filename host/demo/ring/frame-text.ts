@@ -17,7 +17,7 @@ export interface Said {
   readonly text: string
 }
 
-export function hex(value: number | bigint): string {
+function hex(value: number | bigint): string {
   return `0x${value.toString(16)}`
 }
 

@@ -51,14 +51,19 @@ export class KnownMemory {
 
   /** Bytes that were seen: what is as it was stays whose it was, anything else the driver has written. */
   see(gpa: number, bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) {
-      const number = Math.floor((gpa + i) / PAGE)
-      const at = (gpa + i) % PAGE
-      const page = this.#pages.get(number)
-      if (page && page.known[at] !== UNKNOWN && page.bytes[at] === bytes[i]) continue
-      const own = this.#forWriting(number)
-      own.bytes[at] = bytes[i] as number
-      own.known[at] = DRIVERS
+    for (let done = 0; done < bytes.length; ) {
+      const at = (gpa + done) % PAGE
+      const count = Math.min(bytes.length - done, PAGE - at)
+      const number = Math.floor((gpa + done) / PAGE)
+      let page = this.#pages.get(number)
+      for (let i = 0; i < count; i++) {
+        const byte = bytes[done + i] as number
+        if (page && page.known[at + i] !== UNKNOWN && page.bytes[at + i] === byte) continue
+        page = this.#forWriting(number)
+        page.bytes[at + i] = byte
+        page.known[at + i] = DRIVERS
+      }
+      done += count
     }
   }
 

@@ -4,9 +4,7 @@
 
 import * as abi from '../../../assembly/abi.ts'
 import * as spec from '../../../assembly/spec.ts'
-import { COUNTER_INDEX, COUNTER_NAMES } from '../../engine/state.ts'
-import { storedBytes } from '../../replay/player.ts'
-import { isLoad, type Step, type TraceEvent } from '../../replay/step.ts'
+import { isLoad, type Step, type TraceEvent, WIDTHS } from '../../replay/step.ts'
 import { type ChainModel, copyChain, newChain } from './chain-model.ts'
 import { KnownMemory } from './known-memory.ts'
 import { type QueueModel, RegisterModel } from './register-model.ts'
@@ -86,6 +84,9 @@ export class MachineModel {
   #planned = 0
   /** id of a used element of which the length is to come */
   #halfId = 0
+  readonly #scratchView = new DataView(new ArrayBuffer(8))
+  /** the first 0 to 8 bytes of it */
+  readonly #scratch = Array.from({ length: 9 }, (_, width) => new Uint8Array(this.#scratchView.buffer, 0, width))
 
   copy(): MachineModel {
     const other = new MachineModel()
@@ -170,13 +171,15 @@ export class MachineModel {
     if (step.throttle) this.throttle = step.throttle
     if (call === 'init' && step.config) registers.init(step.config)
     else if (call === 'mmioWrite') this.#write(first, second, third)
-    else if (call === 'plan' || call === 'publish') this.#turnTo(first)
-    else if (call === 'complete') {
+    else if (call === 'plan') this.#turnTo(first)
+    else if (call === 'publish') {
+      if (first !== this.queueIndex) this.#turnTo(first)
+    } else if (call === 'complete') {
       this.#turnTo(first >>> abi.SLOT_QUEUE_SHIFT)
       this.chain = this.#slots.get(first)
     } else if (call === 'setCapacity') registers.setCapacity(first, second)
     else if (call === 'fail') this.#fail(first)
-    else if (call === 'thaw' && step.snapshot) this.#thaw(step.snapshot)
+    else if (call === 'thaw' && step.snapshot) registers.thaw(step.snapshot)
   }
 
   #turnTo(queue: number): void {
@@ -216,11 +219,6 @@ export class MachineModel {
     for (const chain of this.#requests) if (chain.state === 'in flight') chain.state = 'dropped'
   }
 
-  #thaw(snapshot: Uint8Array): void {
-    const number = this.registers.thaw(snapshot)
-    for (const name of COUNTER_NAMES) this.counters[COUNTER_INDEX[name]] = number(name)
-  }
-
   // The back end's data --------------------------------------------------------------------------------------
 
   #data(step: Step): void {
@@ -243,18 +241,26 @@ export class MachineModel {
 
   // Loads, stores, decisions ---------------------------------------------------------------------------------
 
+  /** The same bytes as storedBytes() gives, without making anything: a long trace has millions of these. */
+  #bytesOf({ kind, low, high, bytes }: TraceEvent): Uint8Array {
+    if (bytes) return bytes
+    this.#scratchView.setUint32(0, low, true)
+    this.#scratchView.setUint32(4, high, true)
+    return this.#scratch[WIDTHS[kind] as number] as Uint8Array
+  }
+
   #event(moment: Moment, at: number): void {
     const event = moment.step.events[at] as TraceEvent
     const { kind, low } = event
     if (isLoad(kind)) {
-      this.memory.see(event.at, storedBytes(event))
+      this.memory.see(event.at, this.#bytesOf(event))
       this.#loaded(moment, event, at)
     } else if (kind === abi.TRACE_VERDICT) this.#verdict(moment.step, event, at)
     else if (kind === abi.TRACE_RING_FAULT) this.#ringFault(low | 0)
     else if (kind === abi.TRACE_STALL) this.#stall()
     else if (kind === abi.TRACE_ZERO) this.memory.zero(event.at, low)
     else {
-      this.memory.write(event.at, storedBytes(event), DEVICES)
+      this.memory.write(event.at, this.#bytesOf(event), DEVICES)
       this.#stored(event)
     }
   }

@@ -401,7 +401,7 @@ export function callReferences({ call, args }: Step): readonly Reference[] {
 // The rest -------------------------------------------------------------------------------------------------
 
 export const INTERRUPT_REFERENCES: Readonly<
-  Record<'used' | 'flags' | 'event' | 'suppressed' | 'notYet' | 'config', readonly Reference[]>
+  Record<'used' | 'flags' | 'event' | 'suppressed' | 'notYet' | 'config' | 'capacity', readonly Reference[]>
 > = {
   used: [said('rule 18', '4.2.3.4', 'mmio.irq.1', 'The line is up while a bit of InterruptStatus is set.')],
   flags: [said('rule 18', '2.7.7.2', 'usednot.3', 'avail.flags is 0, so the driver is told of what was used.')],
@@ -410,6 +410,7 @@ export const INTERRUPT_REFERENCES: Readonly<
   notYet: [
     said('rule 18', '2.7.7.2', 'usednot.6', 'used.idx has not passed used_event: the driver wants to be told later.'),
   ],
+  capacity: [said('rule 27', '5.2.6.2', 'blk.op.capacity.2', 'A driver that is up is told of a new capacity.')],
   config: [said('rule 7', '2.1.2', 'status.4', 'A driver that is up is told with a configuration interrupt.')],
 }
 

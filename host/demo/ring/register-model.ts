@@ -193,8 +193,8 @@ export class RegisterModel {
     if (this.isLive) this.interruptStatus |= spec.VIRTIO_MMIO_INT_CONFIG
   }
 
-  /** Returns the counters. Throws SnapshotError for what no recorder writes. */
-  thaw(bytes: Uint8Array): (name: string) => number {
+  /** The counters are in the step. Throws SnapshotError for what no recorder writes. */
+  thaw(bytes: Uint8Array): void {
     const { device, queues } = decodeSnapshot(bytes)
     const number = (name: string): number => Number(device[name])
     this.status = number('status')
@@ -221,7 +221,6 @@ export class RegisterModel {
       queue.usedIdx = value('nextUsed')
       queue.usedIdxBefore = queue.usedIdx
     })
-    return number
   }
 }
 

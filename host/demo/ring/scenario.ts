@@ -10,7 +10,7 @@ export class ScenarioError extends Error {
   }
 }
 
-/** One descriptor of a request: so many bytes of the readable stream (header, data) or the writable one (data, status). */
+/** One descriptor of a request: bytes of the readable stream (header, data) or of the writable one (data, status). */
 export interface ScenarioPiece {
   readonly writable: boolean
   /** bytes of the stream that it carries, and its len unless `len` is given */

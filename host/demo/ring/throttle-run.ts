@@ -6,7 +6,6 @@ import { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '../../../assembly/spec.ts'
 import { MemoryBackend } from '../../backend/memory.ts'
 import { GuestMemory } from '../../device/guest-memory.ts'
 import { decodeSnapshot } from '../../device/snapshot.ts'
-import type { ThrottleOptions } from '../../device/throttle.ts'
 import { VirtioBlk } from '../../device/virtio-blk.ts'
 import { Raw } from '../../driver/raw.ts'
 import type { RawQueue } from '../../driver/raw-queue.ts'
@@ -58,16 +57,20 @@ export interface ThrottleSample {
 
 const RING = 64
 const MILLI = 1e6
-/** of both buckets: the most that a sample is exact for */
+/** parts of a token that the engine counts in */
 const FRACTION = 1e9
+const SAMPLES_MAX = 10_000
+/** what the driver's callers put up with; then they offer nothing more until something is done */
+const BACKLOG_MAX = 1000
 const DESCRIPTORS = 3
 const CHAINS = Math.floor(RING / DESCRIPTORS)
 const REQUEST_BYTES_MAX = 65536
 const START = 1e9
 
 export class ThrottleRun {
-  /** all samples since the start, oldest first; the first is at 0 ms */
+  /** the last SAMPLES_MAX samples or more, oldest first; the very first is at 0 ms */
   readonly samples: ThrottleSample[] = []
+  #taken = 0
   readonly #device: VirtioBlk
   readonly #queue: RawQueue
   readonly #time: { now: number }
@@ -78,10 +81,14 @@ export class ThrottleRun {
   readonly #free: number[] = []
   #offered = 0
   #backlog = 0
-  /** when the next request is offered; infinite without a load */
+  /** when the load began, and how many requests were due since; when the next one is, infinite without a load */
+  #loadStart = START
+  #due = 0
   #nextAt = Number.POSITIVE_INFINITY
   #stalledUntil: number | undefined
   #readShare = 0
+  /** up to the last sample */
+  #refusals = 0
 
   private constructor(setUp: ThrottleSetUp, device: VirtioBlk, queue: RawQueue, time: { now: number }) {
     this.#device = device
@@ -130,9 +137,10 @@ export class ThrottleRun {
 
   /** From now on; a head that waits is asked again at once. Throws RangeError, and leaves things as they are. */
   setLimits(limits: ScenarioLimits): void {
-    this.#device.setThrottle(limits as ThrottleOptions)
+    this.#device.setThrottle(limits)
     this.#limits = limits
-    this.#afterDevice()
+    this.#takeBack()
+    this.#fill()
   }
 
   /** From now on. Throws RangeError. */
@@ -145,17 +153,17 @@ export class ThrottleRun {
   /** Lets so much virtual time pass; returns the samples that were taken. */
   advance(millis: number): readonly ThrottleSample[] {
     checkRange('millis', millis, 0, 60_000)
-    const first = this.samples.length
+    const taken: ThrottleSample[] = []
     const end = this.#time.now + Math.round(millis * MILLI)
     for (;;) {
-      const sampleAt = START + this.samples.length * this.#sampleNanos
+      const sampleAt = START + this.#taken * this.#sampleNanos
       const next = Math.min(end, sampleAt, this.#nextAt, this.#stalledUntil ?? Number.POSITIVE_INFINITY)
       this.#time.now = Math.max(this.#time.now, next)
       // At one instant first the timer, then the driver, then the observer.
       if (next === this.#stalledUntil) this.#poll()
       else if (next === this.#nextAt) this.#offer()
-      else if (next === sampleAt) this.#sample()
-      else return this.samples.slice(first)
+      else if (next === sampleAt) taken.push(this.#sample())
+      else return taken
     }
   }
 
@@ -166,31 +174,38 @@ export class ThrottleRun {
   // The driver -----------------------------------------------------------------------------------------------
 
   #schedule(): void {
+    this.#loadStart = this.#time.now
+    this.#due = 0
+    this.#setNext()
+  }
+
+  /** In whole nanoseconds, and without adding up what is rounded. */
+  #setNext(): void {
     const { requestsPerSecond } = this.#load
-    const gap = requestsPerSecond > 0 ? 1e9 / requestsPerSecond : Number.POSITIVE_INFINITY
-    this.#nextAt = this.#time.now + gap
+    this.#nextAt =
+      requestsPerSecond > 0
+        ? this.#loadStart + Math.round(((this.#due + 1) * 1e9) / requestsPerSecond)
+        : Number.POSITIVE_INFINITY
   }
 
   #offer(): void {
+    this.#due++
+    this.#setNext()
+    if (this.#backlog >= BACKLOG_MAX) return
     this.#offered++
     this.#backlog++
-    this.#nextAt += 1e9 / this.#load.requestsPerSecond
     this.#fill()
   }
 
-  /** What waits for a place in the ring is put there, and the device is kicked. */
+  /** What waits for a place in the ring is put there, and the device is kicked, as long as there are places. */
   #fill(): void {
-    const heads: number[] = []
-    while (this.#backlog > 0) {
-      const head = this.#free.shift()
-      if (head === undefined) break
-      this.#backlog--
-      this.#build(head)
-      heads.push(head)
+    while (this.#backlog > 0 && this.#free.length > 0) {
+      const heads = this.#free.splice(0, this.#backlog)
+      this.#backlog -= heads.length
+      for (const head of heads) this.#build(head)
+      this.#queue.submit(...heads)
+      this.#takeBack()
     }
-    if (heads.length === 0) return
-    this.#queue.submit(...heads)
-    this.#afterDevice()
   }
 
   #build(head: number): void {
@@ -210,15 +225,15 @@ export class ThrottleRun {
 
   #poll(): void {
     this.#device.poll()
-    this.#afterDevice()
+    this.#takeBack()
+    this.#fill()
   }
 
   /** The driver takes back what was used; a head that waits is asked again when its time has come. */
-  #afterDevice(): void {
+  #takeBack(): void {
     for (const { id } of this.#queue.takeUsed()) this.#free.push(id)
     const wait = this.#waitNanos()
     this.#stalledUntil = wait === undefined ? undefined : this.#time.now + wait
-    if (this.#backlog > 0 && this.#free.length > 0) this.#fill()
   }
 
   // The observer ---------------------------------------------------------------------------------------------
@@ -229,7 +244,7 @@ export class ThrottleRun {
     return queue?.stalled === 1n ? Number(queue.waitNanos) : undefined
   }
 
-  #sample(): void {
+  #sample(): ThrottleSample {
     const { device, queues } = decodeSnapshot(this.#device.snapshot())
     const number = (name: string): number => Number(device[name])
     const balance = (bucket: 'ops' | 'bytes'): number | undefined => {
@@ -240,7 +255,7 @@ export class ThrottleRun {
     const bytesTotal = number('bytesRead') + number('bytesWritten')
     const before = this.samples.at(-1)
     const isStalled = queues[0]?.stalled === 1n
-    this.samples.push({
+    const sample: ThrottleSample = {
       millis: this.millis,
       opsBalance: balance('ops'),
       bytesBalance: balance('bytes'),
@@ -255,11 +270,13 @@ export class ThrottleRun {
       stalledMillisTotal: number('throttledNanos') / MILLI,
       waiting: CHAINS - this.#free.length,
       backlog: this.#backlog,
-    })
+    }
     this.#refusals = number('throttledCount')
+    this.#taken++
+    this.samples.push(sample)
+    if (this.samples.length >= 2 * SAMPLES_MAX) this.samples.splice(0, SAMPLES_MAX)
+    return sample
   }
-
-  #refusals = 0
 }
 
 /** Header, status byte and data of a chain; behind the ring. */

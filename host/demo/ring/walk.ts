@@ -5,6 +5,7 @@
 
 import { QUEUES_MAX, TRACE_RING_FAULT, TRACE_SERIAL, TRACE_VERDICT, TRACE_ZERO } from '../../../assembly/abi.ts'
 import { VIRTIO_MMIO_QUEUE_NOTIFY, VIRTQUEUE_MAX_SIZE } from '../../../assembly/spec.ts'
+import { decodeSnapshot } from '../../device/snapshot.ts'
 import { TraceError } from '../../replay/bytes.ts'
 import { storedBytes } from '../../replay/player.ts'
 import { isLoad, isStore, type Step, type TraceEvent, WIDTHS } from '../../replay/step.ts'
@@ -39,7 +40,7 @@ const COPIES_MAX = 256
 const NO_CHANGES: readonly GuestChange[] = []
 const NO_REFERENCES: readonly Reference[] = []
 
-/** A walk through the trace. With `before`, every byte of guest RAM is known. Throws TraceError for what no device writes. */
+/** With `before`, every byte of guest RAM is known. Throws TraceError for a trace that no device can have made. */
 export function walkOf(trace: Trace, before?: GuestImage): Walk {
   return new Walk(trace, before)
 }
@@ -244,6 +245,7 @@ export class Walk {
     if (part.kind === 'driver') return DRIVER_REFERENCES
     if (part.kind === 'data') return DATA_REFERENCES[this.#model.chain?.isWrite ? 'write' : 'read']
     if (part.kind === 'trap') return NO_REFERENCES
+    if (step.call === 'setCapacity') return INTERRUPT_REFERENCES.capacity
     if (step.call !== 'publish') return INTERRUPT_REFERENCES.config
     const { eventIdx } = this.#model.registers
     const raised = wasRaised(step)
@@ -263,8 +265,16 @@ export class Walk {
   }
 }
 
-/** What no engine would have taken would make a picture of any size. */
+/** What no engine would have taken would make a picture of any size, or none. */
 function checkConfig({ steps }: Trace): void {
+  for (const [number, { snapshot }] of steps.entries()) {
+    if (snapshot === undefined) continue
+    try {
+      decodeSnapshot(snapshot)
+    } catch (error) {
+      throw new TraceError(`step ${number}: a snapshot that cannot be restored: ${(error as Error).message}`)
+    }
+  }
   const [, , , , queues = 0, queueSizeMax = 0] = steps[0]?.config?.words ?? []
   if (queues > QUEUES_MAX || queueSizeMax > VIRTQUEUE_MAX_SIZE) {
     throw new TraceError(`step 0: no device has ${queues} queues of ${queueSizeMax} entries`)

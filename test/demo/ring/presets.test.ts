@@ -4,6 +4,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../../../assembly/abi.ts'
 import { PRESETS } from '../../../host/demo/ring/presets.ts'
 import { runScenario, type ScenarioRun } from '../../../host/demo/ring/run-scenario.ts'
 import type { Preset } from '../../../host/demo/ring/scenario.ts'
@@ -17,7 +18,7 @@ const OK = 0
 const IOERR = 1
 const UNSUPP = 2
 
-/** Status and used length of each request, null: never answered; then avail fault code, 0 = none. */
+/** Status and used length of each request, null: never answered; then the ring fault, if there is one. */
 type Expected = readonly [answers: readonly (readonly [status: number, usedLen: number] | null)[], ringFault?: number]
 
 /** From CONTRACT.md: rule 13 for the lengths, the tables of faults, rules 11 to 14 and 20 for the rest. */
@@ -159,6 +160,27 @@ test('presets: their ids -> each once, and all that are expected here', () => {
     assert.match(description, /^[A-Z0-9].*\.$/)
     assert.ok(title.length <= 48, title)
   }
+})
+
+/** Of the constants of abi.ts that begin so, those that no preset has met. */
+function missing(beginning: string, met: ReadonlySet<number>): string[] {
+  const all = Object.entries(abi) as [name: string, value: number][]
+  return all.filter(([name, value]) => name.startsWith(beginning) && !met.has(value)).map(([name]) => name)
+}
+
+test('presets: all of them together -> every load, store, verdict and fault that the engine has', async () => {
+  const kinds = new Set<number>()
+  const codes = new Set<number>()
+  for (const preset of PRESETS) {
+    for (const { events } of (await runOf(preset)).trace.steps) {
+      for (const { kind, low } of events) {
+        kinds.add(kind)
+        if (kind === abi.TRACE_VERDICT || kind === abi.TRACE_RING_FAULT) codes.add(low | 0)
+      }
+    }
+  }
+  assert.equal(missing('TRACE_', kinds), [])
+  for (const beginning of ['VERDICT_', 'REQUEST_FAULT_', 'RING_FAULT_']) assert.equal(missing(beginning, codes), [])
 })
 
 for (const preset of PRESETS) {

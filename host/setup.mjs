@@ -1,6 +1,6 @@
 // What `npm start` and `npm test` run first: from a fresh clone with nothing but Node and npm to a built package; with
-// the argument `test` the tests too, and Debian's Chromium for those of the page. Says what it does, does nothing twice,
-// and names what is missing. Plain JavaScript without dependencies.
+// the argument `test` also the tests, and Debian's Chromium for those of the page. Says what it does, does nothing
+// twice, and names what is missing. Plain JavaScript without dependencies.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -52,7 +52,9 @@ if (major < 20) fail(`Node ${process.versions.node} is too old, version 20 or la
 
 if (!isInstalled()) {
   process.stderr.write('setup: installing npm packages (npm ci) ...\n')
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: 'inherit' })
+  // Not to standard output: that is the list of files of `npm pack --json`, which runs this first.
+  const stdio = ['inherit', process.stderr.fd, 'inherit']
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio })
   if (npm.error) fail(`npm cannot be run (${npm.error.message}); it comes with Node: https://nodejs.org`)
   if (npm.status !== 0) fail('npm ci failed, for the reason above; it needs the npm registry (npm config get registry)')
 }

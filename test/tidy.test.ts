@@ -192,6 +192,7 @@ const ENTRIES = [
   'host/build.mjs',
   'host/setup.mjs',
   'test/run.mjs',
+  'test/foreign/name-atomics.mjs',
 ]
 
 /** Programs that package.json or another program starts, and ambient types. */

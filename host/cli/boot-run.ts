@@ -6,11 +6,8 @@
 import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import type { FileBackend } from '../backend/file.ts'
 import type { GuestMemory } from '../device/guest-memory.ts'
-
 import type { VirtioBlkOptions } from '../device/options.ts'
-
 import { validateSnapshot } from '../device/snapshot.ts'
-
 import type { ThrottleOptions } from '../device/throttle.ts'
 import { VirtioBlk } from '../device/virtio-blk.ts'
 import type { Counters } from '../engine/state.ts'
@@ -50,6 +47,8 @@ export interface BootOrders {
   readonly save?: string
   /** where the trace goes */
   readonly record?: string
+  /** the counters as JSON */
+  readonly json: boolean
 }
 
 export interface ResumeOrders {
@@ -60,6 +59,7 @@ export interface ResumeOrders {
   readonly record: string | undefined
   /** also on an image that has changed since */
   readonly force: boolean
+  readonly json: boolean
 }
 
 const V86_MEMORY = 128 << 20
@@ -71,7 +71,7 @@ export function say(message: string): void {
 
 /** The disk runs on this thread, over v86's memory. */
 export async function bootInV86(orders: BootOrders, backend: FileBackend): Promise<number> {
-  const { own, readOnly, throttle, append, save, record, memoryBytes = V86_MEMORY } = orders
+  const { own, readOnly, throttle, append, save, record, json, memoryBytes = V86_MEMORY } = orders
   const { script } = own
   const runtime = await loadV86()
   const assets = await v86Images(own)
@@ -82,6 +82,7 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
     hasScript: script !== undefined,
     save,
     record,
+    json,
     makeDisk: (parts) => VirtioBlk.create({ ...parts, backend, readOnly, throttle }),
     begin: (options, disk) =>
       startLinux({
@@ -99,7 +100,7 @@ export async function bootInV86(orders: BootOrders, backend: FileBackend): Promi
 
 /** Goes on with a saved machine, its disk with it. A limit that is given replaces the saved one. */
 export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): Promise<number> {
-  const { saved, throttle, save, record, force } = orders
+  const { saved, throttle, save, record, force, json } = orders
   if (!force) checkIdentity(backend, saved.image)
   validateSnapshot(saved.disk)
   const runtime = await loadV86()
@@ -109,6 +110,7 @@ export async function resumeInV86(orders: ResumeOrders, backend: FileBackend): P
     hasScript: saved.hasScript,
     save,
     record,
+    json,
     makeDisk: async (parts) => {
       const override = force ? (['capacity'] as const) : []
       const disk = await VirtioBlk.restore(saved.disk, { ...parts, backend, override })
@@ -129,12 +131,13 @@ interface V86Run {
   readonly hasScript: boolean
   readonly save: string | undefined
   readonly record: string | undefined
+  readonly json: boolean
   readonly makeDisk: (parts: DiskParts) => Promise<VirtioBlk>
   readonly begin: (options: AttendOptions, disk: Connect) => Promise<LinuxGuest<V86Machine>>
 }
 
 async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
-  const { save, record, hasScript } = run
+  const { save, record, hasScript, json } = run
   const recording = record === undefined ? undefined : new Recording(record, false)
   let disk: VirtioBlk | undefined
   let guest: LinuxGuest<V86Machine> | undefined
@@ -161,7 +164,7 @@ async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
     await saving?.catch(() => {})
     // A guest that was left may not have flushed: what it was told is written must not be lost with us.
     backend.flush()
-    if (disk) showCounters(disk.counters)
+    if (disk) showCounters(disk.counters, json)
     await disk?.close()
     if (recording) say(await recording.write())
   }
@@ -181,7 +184,7 @@ async function runInV86(backend: FileBackend, run: V86Run): Promise<number> {
 
 /** The disk runs on a worker's thread. A KVM that is not usable is one that a stock kernel does not get far on. */
 export async function bootOnKvm(orders: BootOrders, { isUsable }: KvmVerdict): Promise<number> {
-  const { file, own, readOnly, throttle, append, vcpus, record, memoryBytes = KVM_MEMORY } = orders
+  const { file, own, readOnly, throttle, append, vcpus, record, json, memoryBytes = KVM_MEMORY } = orders
   const recording = record === undefined ? undefined : new Recording(record, true)
   const assets = await kvmImages(own)
   const memory = KvmMachine.memory(memoryBytes)
@@ -200,7 +203,7 @@ export async function bootOnKvm(orders: BootOrders, { isUsable }: KvmVerdict): P
       ...(append !== undefined && { append }),
     })
     return await attend(guest, { keyboard: own.script === undefined }, async () => {
-      showCounters(disk.counters)
+      showCounters(disk.counters, json)
       await disk.close()
       if (recording) say(await recording.write())
       if (!readOnly) flush(file) // as in v86
@@ -245,8 +248,9 @@ function flush(file: string): void {
   }
 }
 
-function showCounters(counters: Counters): void {
-  process.stderr.write(`\n${countersTable(counters)}`)
+/** Standard output is the guest's. */
+function showCounters(counters: Counters, json: boolean): void {
+  process.stderr.write(json ? `${JSON.stringify({ counters })}\n` : `\n${countersTable(counters)}`)
 }
 
 /** The user's own files, and Debian's for the rest. */

@@ -8,59 +8,11 @@ import { setupHeader } from '../vmm/boot-params.ts'
 import { bzImageBytes, isBzImage } from '../vmm/kernel-image.ts'
 import { type KvmVerdict, probeKvm } from '../vmm/kvm-probe.ts'
 import { type BootOrders, bootInV86, bootOnKvm, type OwnFiles, resumeInV86, say } from './boot-run.ts'
+import type { BOOT } from './declarations.ts'
 import { readInputFile } from './input-file.ts'
-import { count, parse, UsageError } from './options.ts'
+import { type Given, UsageError, type Values } from './options.ts'
 import { Recording } from './recording.ts'
 import { checkSaveFile, readSaveFile } from './saved-file.ts'
-
-const HELP = `Usage: vblk boot --disk FILE [OPTIONS]
-
-Boots Debian Linux with FILE as /dev/vda. Without --script the terminal is the guest's console: exit powers it off,
-Ctrl-] pulls the plug. The counters of the device are printed at the end.
-
-  --disk FILE         raw image or block device; make one with: truncate -s 64M FILE
-  --ro                the guest may not write to it
-  --script FILE       run this shell script in the guest and exit with its status
-  --iops N            requests per second            --iops-burst N   how many may pass at once after a pause
-  --bps N             data bytes per second          --bps-burst N    (default: one second's worth)
-  --memory N          guest RAM in MiB, 64 to 1024 (128), with KVM 128 to 3968 (256)
-  --append OPTIONS    more kernel options
-  --save FILE         the guest has a command \`save\`: it ends the guest and saves it, as does Ctrl-]; v86 only
-  --resume FILE       go on with a saved guest, after its \`save\`; the disk has to be as it was. Limits given here
-                      replace the saved ones; all the rest is as it was saved
-  --record FILE       record the disk: replay it with vblk replay, look at it with vblk trace
-  --force             resume although the disk has changed; the guest may destroy what is on it
-  --accel HOW         kvm: on hardware, x86-64; v86: in an emulator, i386; auto (default): KVM if /dev/kvm can run a
-                      stock kernel, which is tried, else v86
-  --cpus N            processors of the guest, with KVM only (1)
-  --kernel FILE       a bzImage of your own             } default: Debian packages, fetched once
-  --initrd FILE       an initramfs of your own, with    } with apt-get into the cache folder
-                      busybox at /bin; /init is ours    } ($XDG_CACHE_HOME or ~/.cache)
-  --bios FILE         a SeaBIOS image of your own, v86  }
-  --help              this text
-`
-
-const OPTIONS = {
-  disk: { type: 'string' },
-  ro: { type: 'boolean' },
-  iops: { type: 'string' },
-  'iops-burst': { type: 'string' },
-  bps: { type: 'string' },
-  'bps-burst': { type: 'string' },
-  accel: { type: 'string' },
-  cpus: { type: 'string' },
-  append: { type: 'string' },
-  kernel: { type: 'string' },
-  initrd: { type: 'string' },
-  bios: { type: 'string' },
-  script: { type: 'string' },
-  memory: { type: 'string' },
-  save: { type: 'string' },
-  record: { type: 'string' },
-  resume: { type: 'string' },
-  force: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-} as const
 
 const FLAG_OF: Record<string, string> = {
   iopsBurst: '--iops-burst',
@@ -71,39 +23,31 @@ const FLAG_OF: Record<string, string> = {
 
 const MIB = 2 ** 20
 
-type Values = ReturnType<typeof parse<typeof OPTIONS>>
+type BootValues = Values<typeof BOOT>
 
-export async function boot(args: string[]): Promise<number> {
-  const values = parse('boot', args, OPTIONS)
-  if (values.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  if (!values.disk) {
+export async function boot({ values }: Given<typeof BOOT>): Promise<number> {
+  if (values.disk === undefined) {
     throw new UsageError('--disk FILE is missing; make an empty disk with: truncate -s 64M disk.img')
   }
   const wanted = values.accel ?? 'auto'
-  if (wanted !== 'auto' && wanted !== 'kvm' && wanted !== 'v86') {
-    throw new UsageError(`--accel ${wanted}: it is one of kvm, v86, auto`)
-  }
   checkSaving(values, wanted)
   const throttle = throttleOf(values)
   if (values.save !== undefined) checkSaveFile(values.save, values.disk)
   if (values.record !== undefined) Recording.check(values.record, values.disk)
   if (values.resume !== undefined) return resume(values.disk, values.resume, values, throttle)
-  const memoryBytes = memoryOf(values.memory)
-  const vcpus = cpusOf(values.cpus)
+  const { memory, cpus: vcpus } = values
   const own = await ownFiles(values)
   const backend = FileBackend.open(values.disk, {
-    readOnly: values.ro ?? false,
+    readOnly: values.ro,
     onWarning: (message) => say(`warning: ${message}`),
   })
   const orders = {
     file: values.disk,
-    readOnly: values.ro ?? false,
+    readOnly: values.ro,
     throttle,
     own,
-    ...(memoryBytes !== undefined && { memoryBytes }),
+    json: values.json,
+    ...(memory !== undefined && { memoryBytes: memory * MIB }),
     ...(vcpus !== undefined && { vcpus }),
     ...(values.append !== undefined && { append: values.append }),
     ...(values.save !== undefined && { save: values.save }),
@@ -127,7 +71,7 @@ export async function boot(args: string[]): Promise<number> {
 
 type Choice = { accel: 'v86'; why: string } | { accel: 'kvm'; why: string; verdict: KvmVerdict }
 
-async function resume(disk: string, file: string, values: Values, throttle: ThrottleOptions): Promise<number> {
+async function resume(disk: string, file: string, values: BootValues, throttle: ThrottleOptions): Promise<number> {
   const saved = await readSaveFile(file)
   const backend = FileBackend.open(disk, {
     readOnly: saved.image.isReadOnly,
@@ -135,7 +79,7 @@ async function resume(disk: string, file: string, values: Values, throttle: Thro
   })
   try {
     return await resumeInV86(
-      { saved, throttle, save: values.save, record: values.record, force: values.force ?? false },
+      { saved, throttle, save: values.save, record: values.record, force: values.force, json: values.json },
       backend,
     )
   } finally {
@@ -145,10 +89,10 @@ async function resume(disk: string, file: string, values: Values, throttle: Thro
 
 const NOT_WITH_RESUME = ['script', 'kernel', 'initrd', 'bios', 'memory', 'append', 'cpus', 'ro'] as const
 
-function checkSaving(values: Values, accel: string): void {
+function checkSaving(values: BootValues, accel: string): void {
   const { save, resume, force } = values
   for (const name of NOT_WITH_RESUME) {
-    if (resume !== undefined && values[name] !== undefined) {
+    if (resume !== undefined && values[name] !== undefined && values[name] !== false) {
       throw new UsageError(`--${name} cannot be given with --resume: the guest goes on as it was saved`)
     }
   }
@@ -201,12 +145,12 @@ function checkForKvm({ own, memoryBytes = 128 * MIB }: BootOrders): void {
   }
 }
 
-function throttleOf(values: Values): ThrottleOptions {
+function throttleOf(values: BootValues): ThrottleOptions {
   const throttle = {
-    iops: count('iops', values.iops),
-    iopsBurst: count('iops-burst', values['iops-burst']),
-    bytesPerSecond: count('bps', values.bps),
-    bytesBurst: count('bps-burst', values['bps-burst']),
+    iops: values.iops,
+    iopsBurst: values['iops-burst'],
+    bytesPerSecond: values.bps,
+    bytesBurst: values['bps-burst'],
   }
   try {
     throttleRecord(throttle)
@@ -218,28 +162,8 @@ function throttleOf(values: Values): ThrottleOptions {
   return throttle
 }
 
-/** The range of both machines; which it is to be is not known yet. */
-function memoryOf(text: string | undefined): number | undefined {
-  const mib = wholeNumber(text)
-  if (mib === undefined) return undefined
-  if (mib >= 64 && mib <= 3968) return mib * MIB
-  throw new UsageError(`--memory must be from 64 to 1024 (MiB), with KVM from 128 to 3968, not '${text}'`)
-}
-
-function cpusOf(text: string | undefined): number | undefined {
-  const cpus = wholeNumber(text)
-  if (cpus === undefined || (cpus >= 1 && cpus <= 64)) return cpus
-  throw new UsageError(`--cpus must be from 1 to 64, not '${text}'`)
-}
-
-/** NaN, which is in no range, for what is no whole number. */
-function wholeNumber(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  return /^[0-9]+$/.test(text) ? Number(text) : Number.NaN
-}
-
 /** Reads what the user brings, before the disk is touched. */
-async function ownFiles(values: Values): Promise<OwnFiles> {
+async function ownFiles(values: BootValues): Promise<OwnFiles> {
   const files: OwnFiles = {}
   for (const name of ['kernel', 'initrd', 'bios'] as const) {
     const path = values[name]

@@ -12,23 +12,10 @@ import {
   runConformance,
   totals,
 } from '../conformance/run.ts'
+import type { CONFORMANCE } from './declarations.ts'
+import { jsonText } from './json.ts'
 import { nearest } from './nearest.ts'
-import { parse, UsageError } from './options.ts'
-
-const HELP = `Usage: vblk conformance [--section S] [--id ID] [--json]
-
-Checks the device of this package, in memory, against the rules of the virtio standard (OASIS VIRTIO 1.3 numbering) for
-a block device on virtio-mmio: what the device must do, and what it does when the driver breaks a rule. Every check has
-a device of its own. Exit status: 0 none failed, 1 some failed.
-
-  --section S   only the rules of this section and those below it: 2.7, 5.2.6.2
-  --id ID       only this rule, with what was tried and seen
-  --json        one array of {id, section, level, side, requirement, outcome, tried, seen} instead of the table
-
-Outcomes: passed; failed; not offered (a rule of a feature that the device does not offer); not checkable (nobody can see
-from outside); skipped (the target lacks what the check needs); not checked yet. Your own device can be checked with
-runConformance() of 'virtio-blk-wasm/conformance'.
-`
+import { type Given, UsageError } from './options.ts'
 
 const HEADINGS: Readonly<Record<Outcome, string>> = {
   passed: 'passed',
@@ -39,24 +26,14 @@ const HEADINGS: Readonly<Record<Outcome, string>> = {
   'not checked yet': 'not yet',
 }
 
-export async function conformance(args: string[]): Promise<number> {
-  const options = parse('conformance', args, {
-    section: { type: 'string' },
-    id: { type: 'string' },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  })
-  if (options.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
+export async function conformance({ values: options }: Given<typeof CONFORMANCE>): Promise<number> {
   const chosen: RunOptions = {
     ...(options.section === undefined ? {} : { section: options.section }),
     ...(options.id === undefined ? {} : { id: options.id }),
   }
   assertChosen(chosen)
   const results = await runConformance(ownTarget(), chosen)
-  if (options.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`)
+  if (options.json) process.stdout.write(jsonText(results))
   else if (options.id !== undefined) process.stdout.write(results.map(details).join('\n'))
   else process.stdout.write(report(results))
   return results.some(({ outcome }) => outcome === 'failed') ? 1 : 0

@@ -8,42 +8,20 @@ import { fileURLToPath } from 'node:url'
 import { GuestAssetsError } from '../vmm/debian.ts'
 import { demoAssets } from '../vmm/demo-assets.ts'
 import { V86MissingError } from '../vmm/v86-node.ts'
+import type { DEMO } from './declarations.ts'
 import { serveDemo } from './demo-server.ts'
 import { checkSite, writeSite } from './demo-site.ts'
-import { parse, UsageError } from './options.ts'
+import { type Given, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 
-const HELP = `Usage: vblk demo [--port N] [--host ADDRESS] [--no-isolation] [--no-linux]
-       vblk demo --out FOLDER [--no-linux]
-
-Serves the page: see a ring work, check the standard, boot Linux, all in a browser. The first time, a Linux guest is
-booted here and saved for the page, which takes about half a minute.
-
-  --port N         default 8080, or any other if that is taken; 0: any
-  --host ADDRESS   where to listen, default 127.0.0.1: nobody else can reach it
-  --no-isolation   without the headers for cross-origin isolation, as most web servers serve it
-  --no-linux       without Linux: nothing is fetched or booted
-  --out FOLDER     write the page as a folder of files for any web server, and serve nothing
-`
 const PORT = 8080
 
-export async function demo(args: string[]): Promise<number> {
-  const options = parse('demo', args, {
-    port: { type: 'string' },
-    host: { type: 'string' },
-    'no-isolation': { type: 'boolean' },
-    'no-linux': { type: 'boolean' },
-    out: { type: 'string' },
-    help: { type: 'boolean', short: 'h' },
-  })
-  if (options.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  const { out, host } = options
-  const port = portOf(options.port)
+export async function demo({ values: options }: Given<typeof DEMO>): Promise<number> {
+  const { out, host, port } = options
   if (out !== undefined) {
-    const stray = (['port', 'host', 'no-isolation'] as const).find((name) => options[name] !== undefined)
+    const stray = (['port', 'host', 'no-isolation'] as const).find(
+      (name) => options[name] !== undefined && options[name] !== false,
+    )
     if (stray !== undefined) throw new UsageError(`--${stray} is for serving, and --out only writes files`)
     checkSite(out)
   }
@@ -60,19 +38,15 @@ export async function demo(args: string[]): Promise<number> {
   )
 }
 
-function portOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 0xffff) {
-    throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
-  }
-  return Number(text)
-}
-
 /** Where the files of the Linux view are; without them the reason is said, and the page works without. */
 async function linuxFolder(): Promise<string | undefined> {
   const progress = new Progress()
   const stop = new AbortController()
-  const interrupted = (): void => stop.abort()
+  let status = 0
+  const interrupted = (signal: NodeJS.Signals): void => {
+    status = 128 + constants.signals[signal]
+    stop.abort()
+  }
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
   try {
@@ -82,7 +56,7 @@ async function linuxFolder(): Promise<string | undefined> {
     return folder
   } catch (error) {
     progress.end()
-    if (stop.signal.aborted) process.exit(130)
+    if (stop.signal.aborted) process.exit(status)
     if (!(error instanceof GuestAssetsError || error instanceof V86MissingError)) throw error
     process.stderr.write(`vblk demo: the page will be without Linux: ${error.message}\n`)
     return undefined

@@ -1,49 +1,61 @@
-// Finds the command, and turns what goes wrong into one line and an exit status: no stack trace for a mistake that
-// the user can mend.
+// Finds the command and runs it with what it was given; turns what goes wrong into one line and a status: no stack
+// trace for a mistake that the user can mend. A command's code is loaded when it is run, so that help, completion and
+// doctor work where the native library does not.
 
-import { BackendError } from '../backend/types.ts'
-import { SnapshotError } from '../device/snapshot.ts'
-import { KvmError } from '../kvm/errors.ts'
-import { TraceError } from '../replay/bytes.ts'
-import { BootImageError } from '../vmm/boot-params.ts'
-import { GuestAssetsError } from '../vmm/debian.ts'
-import { MachineError } from '../vmm/kvm-machine.ts'
-import { LinuxGuestError } from '../vmm/linux-guest.ts'
-import { SavedMachineError } from '../vmm/saved-machine.ts'
-import { V86MissingError } from '../vmm/v86-node.ts'
-import { boot } from './boot.ts'
-import { conformance } from './conformance.ts'
-import { demo } from './demo.ts'
-import { UsageError } from './options.ts'
-import { replay } from './replay.ts'
-import { shrink } from './shrink.ts'
-import { start } from './start.ts'
-import { trace } from './trace.ts'
+import {
+  BOOT,
+  COMPLETION,
+  CONFORMANCE,
+  type CommandName,
+  DECLARATIONS,
+  DEMO,
+  DOCTOR,
+  HELP,
+  REPLAY,
+  SHRINK,
+  START,
+  TRACE,
+} from './declarations.ts'
+import { commandHelp, programHelp } from './help.ts'
+import { type Declaration, type Given, parse, UsageError } from './options.ts'
 
-const HELP = `vblk: a virtio-blk device whose every guest-visible decision is made in WebAssembly
+type Run<D extends Declaration> = (given: Given<D>) => Promise<number>
 
-Usage: vblk COMMAND [OPTIONS]
+function command<D extends Declaration>(declaration: D, load: () => Promise<Run<D>>) {
+  return async (args: string[]): Promise<number> => {
+    const given = parse(declaration, args)
+    if (given !== 'help') return (await load())(given)
+    process.stdout.write(commandHelp(declaration))
+    return 0
+  }
+}
 
-  boot          boot Debian Linux, on KVM or in software (v86), with a disk image of yours as /dev/vda
-  conformance   check the device against the rules of the virtio standard
-  demo          a page: see a ring work, check the standard, boot Linux in a browser
-  replay        replay a recorded trace and compare
-  shrink        shorten a recorded trace as far as a command of yours still fails for it
-  start         a tour: Linux makes a filesystem on a fresh disk, and the bytes are checked from outside
-  trace         list the requests of a recorded trace, and what else happened
+const COMMANDS: Readonly<Record<CommandName | 'help', (args: string[]) => Promise<number>>> = {
+  boot: command(BOOT, async () => (await import('./boot.ts')).boot),
+  completion: command(COMPLETION, async () => (await import('./completion.ts')).completion),
+  conformance: command(CONFORMANCE, async () => (await import('./conformance.ts')).conformance),
+  demo: command(DEMO, async () => (await import('./demo.ts')).demo),
+  doctor: command(DOCTOR, async () => (await import('./doctor.ts')).doctor),
+  help: command(HELP, async () => help),
+  replay: command(REPLAY, async () => (await import('./replay.ts')).replay),
+  shrink: command(SHRINK, async () => (await import('./shrink.ts')).shrink),
+  start: command(START, async () => (await import('./start.ts')).start),
+  trace: command(TRACE, async () => (await import('./trace.ts')).trace),
+}
 
-  vblk COMMAND --help   the options of a command
-  vblk --version        the version
-`
-
-const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
-  boot,
-  conformance,
-  demo,
-  replay,
-  shrink,
-  start,
-  trace,
+/** What is said in one line, by the name of the error's class: the classes themselves would load their commands. */
+const EXPECTED: Readonly<Record<string, number>> = {
+  BackendError: 2,
+  BootImageError: 2,
+  GuestAssetsError: 2,
+  KvmError: 2,
+  SavedMachineError: 2,
+  SnapshotError: 2,
+  TraceError: 2,
+  UsageError: 2,
+  V86MissingError: 2,
+  LinuxGuestError: 1,
+  MachineError: 1,
 }
 
 export async function main(args: string[]): Promise<number> {
@@ -53,36 +65,46 @@ export async function main(args: string[]): Promise<number> {
     process.exit(1)
   })
   const [name, ...rest] = args
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    ;(name === undefined ? process.stderr : process.stdout).write(HELP)
-    return name === undefined ? 2 : 0
+  if (name === undefined) {
+    process.stderr.write(programHelp(DECLARATIONS))
+    return 2
   }
   if (name === '--version') {
     const { version } = (await import('../../package.json', { with: { type: 'json' } })).default
     process.stdout.write(`${version}\n`)
     return 0
   }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command === undefined) {
+  const known = name === '--help' || name === '-h' ? 'help' : name
+  if (!isCommand(known)) {
     const names = Object.keys(COMMANDS).join(', ')
     return complain('vblk', `there is no command '${name}': it is one of ${names} (vblk --help)`, 2)
   }
   try {
-    return await command(rest)
+    return await COMMANDS[known](rest)
   } catch (error) {
-    return explain(`vblk ${name}`, error)
+    return explain(`vblk ${known}`, error)
   }
 }
 
+function isCommand(name: string): name is keyof typeof COMMANDS {
+  return Object.hasOwn(COMMANDS, name)
+}
+
+async function help({ operand }: Given<typeof HELP>): Promise<number> {
+  const declaration = DECLARATIONS.find(({ name }) => name === operand)
+  process.stdout.write(declaration ? commandHelp(declaration) : programHelp(DECLARATIONS))
+  return 0
+}
+
 function explain(who: string, error: unknown): number {
-  if (error instanceof UsageError || error instanceof BackendError) return complain(who, error.message, 2)
-  if (error instanceof KvmError || error instanceof BootImageError) return complain(who, error.message, 2)
-  if (error instanceof GuestAssetsError || error instanceof V86MissingError) return complain(who, error.message, 2)
-  if (error instanceof SavedMachineError || error instanceof SnapshotError) return complain(who, error.message, 2)
-  if (error instanceof TraceError) return complain(who, error.message, 2)
-  if (error instanceof LinuxGuestError || error instanceof MachineError) return complain(who, error.message, 1)
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  return complain(who, `this is a bug of ours, please report it:\n${text}`, 1)
+  const { name, message, stack } = error instanceof Error ? error : new Error(String(error))
+  const status = error instanceof UsageError ? 2 : EXPECTED[name]
+  if (status !== undefined) return complain(who, message, status)
+  if (/\bkoffi\b/i.test(message)) {
+    const reason = message.split('\n')[0]
+    return complain(who, `the native library koffi cannot be loaded (${reason}); vblk doctor tells what to do`, 2)
+  }
+  return complain(who, `this is a bug of ours, please report it:\n${stack ?? message}`, 1)
 }
 
 function complain(who: string, message: string, status: number): number {

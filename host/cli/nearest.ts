@@ -1,11 +1,12 @@
 // Words that somebody may have meant: for messages about a name that does not exist.
 
-/** The three of `words` that are most like `word`, best first. */
-export function nearest(word: string, words: readonly string[]): string[] {
+/** The three of `words` that are most like `word`, best first; only those that so many changes make of it. */
+export function nearest(word: string, words: readonly string[], changes = Number.POSITIVE_INFINITY): string[] {
   const cost = (other: string): number =>
     distance(word.toLowerCase(), other.toLowerCase()) - (other.includes(word) ? 100 : 0)
   const ranked = words.map((other) => ({ other, cost: cost(other) }))
   return ranked
+    .filter(({ cost }) => cost <= changes)
     .sort((a, b) => a.cost - b.cost)
     .slice(0, 3)
     .map(({ other }) => other)

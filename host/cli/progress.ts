@@ -1,11 +1,13 @@
 // Progress on standard error: on a terminal one line that counts the seconds of the running step, elsewhere a line
-// per step that ended. Colours only on a terminal and without NO_COLOR.
+// per step that ended. What has colours: colour.ts.
+
+import { hasColour, painted } from './colour.ts'
 
 const { stderr } = process
 
 export class Progress {
-  readonly #live = stderr.isTTY === true
-  readonly #colour = this.#live && !process.env.NO_COLOR
+  readonly #live = stderr.isTTY === true && process.env.TERM !== 'dumb'
+  readonly #colour = hasColour(stderr)
   #text = ''
   #note = ''
   #since = 0
@@ -32,7 +34,7 @@ export class Progress {
   done(text: string): void {
     const seconds = this.#timer || this.#since ? ` (${((performance.now() - this.#since) / 1000).toFixed(1)} s)` : ''
     this.end()
-    stderr.write(`${this.#colour ? '\u001b[32m ok \u001b[0m' : ' ok '} ${text}${seconds}\n`)
+    stderr.write(`${painted(' ok ', 'green', this.#colour)} ${text}${seconds}\n`)
   }
 
   /** Removes the running line. */

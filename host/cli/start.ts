@@ -3,47 +3,39 @@
 // Where Linux cannot be had, the same work is done by VirtioBlkDriver and says so. The image is removed at the end.
 
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FileBackend } from '../backend/file.ts'
 import { createImage } from '../backend/image.ts'
 import { GuestAssetsError, guestAssets } from '../vmm/debian.ts'
 import { loadV86, V86MissingError } from '../vmm/v86-node.ts'
 import { bytesText, countersTable } from './counters.ts'
-import { parse } from './options.ts'
+import type { START } from './declarations.ts'
+import { jsonText } from './json.ts'
+import type { Given } from './options.ts'
 import { Progress } from './progress.ts'
 import { tourWithDriver } from './tour-driver.ts'
 import { tourWithLinux } from './tour-linux.ts'
 
-const HELP = `Usage: vblk start
-
-Boots Debian Linux in software with a new 64 MiB disk on the WebAssembly engine, lets it make a filesystem, write, sync,
-drop its caches, read back and compare, and checks the same bytes in the image file from outside. Needs apt-get and a
-Debian mirror once, to fetch the kernel; without them the same work is done by a driver in TypeScript.
-`
 const DISK_BYTES = 64 << 20
 
-export async function start(args: string[]): Promise<number> {
-  if (parse('start', args, { help: { type: 'boolean', short: 'h' } }).help) {
-    process.stdout.write(HELP)
-    return 0
-  }
+export async function start({ values }: Given<typeof START>): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'vblk-start-'))
   const clean = (): void => rmSync(folder, { recursive: true, force: true })
   const stop = new AbortController()
-  const interrupted = (): void => {
+  const interrupted = (signal: NodeJS.Signals): void => {
     stop.abort()
     // What is being fetched removes its half-made files meanwhile.
     setTimeout(() => {
       clean()
       process.stderr.write('\nvblk start: interrupted\n')
-      process.exit(130)
+      process.exit(128 + constants.signals[signal])
     }, 500)
   }
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
   try {
-    return await tour(join(folder, 'disk.img'), stop.signal)
+    return await tour(join(folder, 'disk.img'), stop.signal, values.json)
   } catch (error) {
     if (!stop.signal.aborted) throw error
     return await new Promise<never>(() => {})
@@ -54,7 +46,7 @@ export async function start(args: string[]): Promise<number> {
   }
 }
 
-async function tour(path: string, signal: AbortSignal): Promise<number> {
+async function tour(path: string, signal: AbortSignal, json: boolean): Promise<number> {
   const began = performance.now()
   const progress = new Progress()
   createImage(path, DISK_BYTES)
@@ -66,9 +58,14 @@ async function tour(path: string, signal: AbortSignal): Promise<number> {
       typeof linux === 'string'
         ? await tourWithDriver(backend, path, progress, linux)
         : await tourWithLinux(backend, path, progress, linux)
-    process.stdout.write(`\n${countersTable(device.counters)}\n${report.join('\n')}\n`)
+    const { counters } = device
     await device.close()
-    process.stdout.write(`\nall of it took ${((performance.now() - began) / 1000).toFixed(1)} s\n`)
+    const seconds = (performance.now() - began) / 1000
+    if (json) process.stdout.write(jsonText({ linux: typeof linux !== 'string', seconds, counters, report }))
+    else {
+      const lines = [countersTable(counters), ...report, '', `all of it took ${seconds.toFixed(1)} s`]
+      process.stdout.write(`\n${lines.join('\n')}\n`)
+    }
     return 0
   } finally {
     progress.end()

@@ -5,8 +5,7 @@ import { Trace } from '../replay/trace.ts'
 import { readInputFile } from './input-file.ts'
 import { UsageError } from './options.ts'
 
-export async function readTrace(command: string, file: string): Promise<Trace> {
-  if (file === '') throw new UsageError(`FILE is missing: vblk ${command} FILE, a trace that a Recorder has made`)
+export async function readTrace(file: string): Promise<Trace> {
   const bytes = await readInputFile(file)
   try {
     return await Trace.parse(bytes)

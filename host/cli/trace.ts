@@ -3,50 +3,21 @@
 
 import { VERDICT_UNSUPPORTED } from '../../assembly/abi.ts'
 import { descriptorText, type Listed, type ListedRequest, list } from '../replay/listing.ts'
-import { parseWithFile, UsageError } from './options.ts'
+import type { TRACE } from './declarations.ts'
+import { jsonText } from './json.ts'
+import { type Given, UsageError } from './options.ts'
 import { readTrace } from './trace-file.ts'
-
-const HELP = `Usage: vblk trace FILE [--filter EXPR]... [--json]
-
-Lists what happened in a recorded trace: each request with its queue and head, the chain of its descriptors, what was
-decided on it and by which rule of CONTRACT.md, what the back end answered, status byte, used length and time; and between
-the requests the register writes, resets, kicks, stalls, ring faults and interrupts, with the number of the step.
-
-  --filter EXPR   only what fits; several must all fit:
-                    type=read|write|flush|id|N   requests of this type
-                    status=ok|ioerr|unsupp|none  requests that ended so; none: the driver saw no answer
-                    head=N   queue=N   sector=N  requests with this head, queue or sector in their header
-                    fault                        requests that were refused, and ring faults and traps
-                    requests                     no register writes and the like
-  --json          an array of these, times in ns, 64-bit addresses and sectors as strings of decimal digits
-
-A descriptor stands as ADDRESS+LENGTH(FLAGS): n another follows, w the device writes, i indirect.
-`
 
 const TYPES: Readonly<Record<string, number>> = { read: 0, write: 1, flush: 4, id: 8 }
 const STATUSES: readonly string[] = ['ok', 'ioerr', 'unsupp']
 type Test = (listed: Listed) => boolean
 
-export async function trace(args: string[]): Promise<number> {
-  const { values, file } = parseWithFile('trace', args, {
-    filter: { type: 'string', multiple: true },
-    json: { type: 'boolean' },
-    help: { type: 'boolean', short: 'h' },
-  })
-  if (values.help) {
-    process.stdout.write(HELP)
-    return 0
-  }
-  const tests = (values.filter ?? []).map(testOf)
-  const recorded = await readTrace('trace', file)
+export async function trace({ values, operand: file }: Given<typeof TRACE>): Promise<number> {
+  const tests = values.filter.map(testOf)
+  const recorded = await readTrace(file)
   const chosen = list(recorded).filter((one) => tests.every((test) => test(one)))
-  process.stdout.write(values.json ? json(chosen) : chosen.map(text).join(''))
+  process.stdout.write(values.json ? jsonText(chosen) : chosen.map(text).join(''))
   return 0
-}
-
-function json(chosen: readonly Listed[]): string {
-  const plain = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? value.toString() : value)
-  return `${JSON.stringify(chosen, plain, 2)}\n`
 }
 
 // Filters --------------------------------------------------------------------------------------------------

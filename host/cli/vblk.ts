@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The command `vblk`: checks the Node version before anything newer than it is loaded, then runs the command named
-// first. Exit status: 0 done, 1 it went wrong, 2 it was asked for in a way that cannot be done; `boot --script`
-// passes on the script's.
+// first. What the exit statuses mean is in help.ts.
 
 const major = Number(process.versions.node.split('.')[0])
 if (major < 20) {

@@ -8,7 +8,10 @@ import type { DiskHandle } from './transport.ts'
 export type BackendSource =
   /** a raw image or block device, as FileBackend.open */
   | { readonly file: string; readonly readOnly?: boolean; readonly lock?: boolean }
-  /** a module whose default export makes a BlockBackend from `options`, which must be cloneable */
+  /**
+   * a module whose default export makes a BlockBackend from `options`, which must be cloneable; one that answers with
+   * promises is served too, at the price of a second thread and some 50 us a wake-up
+   */
   | { readonly module: string | URL; readonly options?: unknown }
 
 /** Handed to the thread at its start. */

@@ -92,9 +92,9 @@ async function assetsFolder(recipe: Recipe, options: GuestAssetsOptions): Promis
   return cached ?? (await fetchAssets(cache, recipe, options))
 }
 
-/** Whether `guestAssets` would need apt and the network. */
-export async function haveGuestAssets(cacheFolder = defaultCacheFolder()): Promise<boolean> {
-  return (await newest(cacheFolder, V86_RECIPE)) !== undefined
+/** Whether `guestAssets`, or for KVM `kvmGuestAssets`, needs neither apt nor the network. */
+export async function haveGuestAssets(cacheFolder: string, machine: 'v86' | 'kvm' = 'v86'): Promise<boolean> {
+  return (await newest(cacheFolder, machine === 'v86' ? V86_RECIPE : KVM_RECIPE)) !== undefined
 }
 
 /** The complete folder made last. */

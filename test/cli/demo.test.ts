@@ -1,5 +1,5 @@
-// `vblk demo`: what its server gives and refuses, the folder that it writes, and what it says to mistakes. Without Linux
-// here; the page with Linux is in test/demo.
+// `vblk demo`: what its server gives and refuses, the folder that it writes, and what it says to mistakes. Without
+// Linux here; the page with Linux is in test/demo.
 
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -70,7 +70,7 @@ test('save: accel auto -> v86, and why', ({ folder, image, file }) => {
 
 test('resume: with what the saved guest has already -> refused by name', ({ folder, image, file }) => {
   for (const name of ['script', 'kernel', 'initrd', 'bios', 'memory', 'append', 'cpus']) {
-    assertRefused(vblk(['boot', '--disk', image, '--resume', file, `--${name}`, '128']), `--${name}`, '--resume')
+    assertRefused(vblk(['boot', '--disk', image, '--resume', file, `--${name}`, '64']), `--${name}`, '--resume')
   }
   assertRefused(vblk(['boot', '--disk', image, '--resume', file, '--ro']), '--ro', '--resume')
   assertRefused(vblk(['boot', '--disk', image, '--force']), '--force', '--resume')

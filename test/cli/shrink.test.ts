@@ -87,18 +87,27 @@ async function gone(pid: string): Promise<void> {
   while (isThere()) await sleep(20)
 }
 
-test('interrupted -> the command is ended with us, nothing is written, status 130', async () => {
+for (const [signal, status] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} -> the command is ended with us, nothing is written, status ${status}`, () =>
+    interrupt(signal, status))
+}
+
+async function interrupt(signal: NodeJS.Signals, expected: number): Promise<void> {
+  rmSync(join(folder, 'pid'), { force: true })
   const out = join(folder, 'interrupted')
   const pidFile = join(folder, 'pid')
   const check = `echo $$ > '${pidFile}.part'; mv '${pidFile}.part' '${pidFile}'; exec sleep 60; :`
   const child = spawn(process.execPath, ['build/vblk.js', 'shrink', file, '--check', check, '--out', out])
   const status = new Promise((resolve) => child.once('exit', resolve))
   while (!existsSync(pidFile)) await sleep(20)
-  child.kill('SIGTERM')
-  assert.is(await within(20_000, status, 'the command'), 130)
+  child.kill(signal)
+  assert.is(await within(20_000, status, 'the command'), expected)
   await within(20_000, gone(readFileSync(pidFile, 'utf8').trim()), 'the check')
   assert.not(existsSync(out))
-})
+}
 
 test('out: the trace itself, a folder that is not there -> refused before anything runs', () => {
   assertRefused(vblk('shrink', file, '--check', 'false', '--out', file), 'that is the trace to be shrunk')

@@ -54,7 +54,11 @@ test('command: none -> the help on standard error, status 2', () => {
 })
 
 test('command: unknown -> named, with those there are', () => {
-  assertRefused(vblk(['bot']), "'bot'", 'boot, conformance, replay, shrink, start, trace')
+  assertRefused(
+    vblk(['bot']),
+    "'bot'",
+    'boot, completion, conformance, demo, doctor, help, replay, shrink, start, trace',
+  )
   assertRefused(vblk(['constructor']), "'constructor'")
 })
 
@@ -204,6 +208,15 @@ test('start: no apt-get and nothing cached -> the same work by the driver, marke
   assert.match(stdout, /writes completed +\d+/)
 })
 
+test('start: --json -> the same as one document', ({ folder }) => {
+  const env = { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') }
+  const { status, stdout, stderr } = vblk(['start', '--json'], env)
+  assert.is(status, 0, stderr)
+  const { linux, seconds, counters, report } = JSON.parse(stdout)
+  assert.equal([linux, typeof seconds, counters.flushesCompleted > 0], [false, 'number', true])
+  assert.match(report.join(), 'WITHOUT LINUX')
+})
+
 const linux = await guestAssets().catch((error: unknown) => {
   if (!(error instanceof GuestAssetsError)) throw error
   console.log(`skipped: vblk boot --script: ${error.message}`)
@@ -222,9 +235,13 @@ if (linux) {
   })
 
   test('boot: piped input -> typed when the shell is up; its end powers the guest off', ({ image }) => {
-    const { status, stdout } = vblk(['boot', '--disk', image], {}, [], 'echo answer $((6 * 7))\n')
+    const { status, stdout, stderr } = vblk(['boot', '--disk', image, '--json'], {}, [], 'echo answer $((6 * 7))\n')
     assert.is(status, 0)
     assert.match(stdout, 'answer 42')
+    const lines = stderr.split('\n').filter((line) => line.startsWith('{'))
+    assert.is(lines.length, 1)
+    const { counters } = JSON.parse(lines[0] ?? '')
+    assert.ok(counters.readsCompleted > 0)
   })
 }
 

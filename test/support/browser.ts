@@ -2,9 +2,10 @@
 // remember every error that was logged in them. Debian's chromium is asked for by host/setup.mjs; where there is none,
 // tests of the page say `skipped`, with the remedy.
 
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
 import { type DemoServer, serveDemo } from '../../host/cli/demo-server.ts'
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -82,4 +83,49 @@ export async function openBrowser({ linux, isolation = true }: { linux?: string;
 export async function screenshot(page: Page, name: string, fullPage = true): Promise<void> {
   mkdirSync(SCREENSHOTS, { recursive: true })
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage })
+}
+
+/** What axe-core says of one rule; of it, what a person needs who mends it. */
+interface Violation {
+  readonly id: string
+  readonly impact: string | null
+  readonly help: string
+  readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[]
+}
+
+/** The page as it stands has no violation that axe-core calls serious or critical; `about` is for the message. */
+export async function assertAccessible(page: Page, about: string): Promise<void> {
+  // As a script of ours, not of the page's: its policy allows no other.
+  await page.evaluate(readFileSync('node_modules/axe-core/axe.min.js', 'utf8'))
+  const violations = (await page.evaluate('axe.run().then(({ violations }) => violations)')) as Violation[]
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+  const lines = serious.flatMap(({ id, help, nodes }) => [
+    `${id}: ${help}`,
+    ...nodes
+      .slice(0, 5)
+      .map(({ html, failureSummary = '' }) => `  ${html}\n    ${failureSummary.replace(/\n\s*/g, ' ')}`),
+  ])
+  if (lines.length > 0) assert.unreachable(`${about}\n${lines.join('\n')}`)
+}
+
+/** Nothing makes the page wider than its window; names what does. */
+export async function assertFits(page: Page, about: string): Promise<void> {
+  const wide = await page.evaluate(() => {
+    const { clientWidth, scrollWidth } = document.documentElement
+    if (scrollWidth <= clientWidth) return []
+    const isScrolled = (element: Element): boolean => {
+      for (let up = element.parentElement; up; up = up.parentElement) {
+        if (getComputedStyle(up).overflowX !== 'visible') return true
+      }
+      return false
+    }
+    const over = [...document.body.querySelectorAll('*')].filter(
+      (one) => one.getBoundingClientRect().right > clientWidth + 0.5 && !isScrolled(one),
+    )
+    const lines = over.map(
+      (one) => `${one.tagName.toLowerCase()}.${one.className}: ${one.getBoundingClientRect().right}`,
+    )
+    return [`${scrollWidth} px of ${clientWidth}`, ...lines.slice(-8)]
+  })
+  if (wide.length > 0) assert.unreachable(`${about}\n${wide.join('\n')}`)
 }

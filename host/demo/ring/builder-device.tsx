@@ -1,7 +1,7 @@
 // The device of the form: its disk and queue, what the driver accepts, and under them everything that is rarely changed.
 
 import { type DraftDevice, type DraftLimits, LIMIT_NAMES, type Messages } from './draft.ts'
-import { Check, Field, Select } from './fields.tsx'
+import { Check, Field, Fold, Select } from './fields.tsx'
 
 interface DeviceFormProps {
   readonly device: DraftDevice
@@ -56,8 +56,7 @@ export function DeviceForm({ device, messages, onChange }: DeviceFormProps) {
         <Check label="FLUSH accepted" isOn={device.flush} onChange={(flush) => set({ flush })} />
         <Check label="The back end answers late" isOn={device.late} onChange={(late) => set({ late })} />
       </div>
-      <details class="small" open={isMoreUsed}>
-        <summary>More of the device</summary>
+      <Fold title="More of the device" isUsed={isMoreUsed}>
         <div class="form-grid">
           {MORE.map(([field, label, empty]) => (
             <Field
@@ -71,7 +70,7 @@ export function DeviceForm({ device, messages, onChange }: DeviceFormProps) {
             />
           ))}
         </div>
-      </details>
+      </Fold>
     </fieldset>
   )
 }

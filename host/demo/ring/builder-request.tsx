@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 import { BREAKAGE_GROUPS, BREAKAGES, type BreakageId } from './breakages.ts'
 import type { DraftPiece, DraftRequest, Messages } from './draft.ts'
-import { Check, Field, Select } from './fields.tsx'
+import { Check, Field, Fold, Select } from './fields.tsx'
 import { count } from './kinds.ts'
 import { LAYOUTS, layOut, piece, TYPES, usualBytes } from './layouts.ts'
 
@@ -90,8 +90,7 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
         />
         <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
       </div>
-      <details class="small" open={request.head !== '' || request.ringEntry !== ''}>
-        <summary>Place in table and ring</summary>
+      <Fold title="Place in table and ring" isUsed={request.head !== '' || request.ringEntry !== ''}>
         <div class="form-grid">
           <Field
             label="First descriptor (head)"
@@ -108,7 +107,7 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
             onChange={(ringEntry) => set({ ringEntry })}
           />
         </div>
-      </details>
+      </Fold>
       {onRemove && (
         <button type="button" class="danger remove" onClick={onRemove}>
           Remove request {number}

@@ -14,7 +14,7 @@ import {
   newAction,
   scenarioOf,
 } from './draft.ts'
-import { Field, Select } from './fields.tsx'
+import { Field, Fold, Select } from './fields.tsx'
 import { count } from './kinds.ts'
 import { layOut } from './layouts.ts'
 import { runScenario } from './run-scenario.ts'
@@ -254,8 +254,7 @@ function Kick({ action, name, messages, onChange }: KickProps) {
           Add a request to this kick
         </button>
       </div>
-      <details class="small" open={isRingChanged}>
-        <summary>The avail ring itself</summary>
+      <Fold title="The avail ring itself" isUsed={isRingChanged}>
         <div class="form-grid">
           <Field
             label="avail.idx too far ahead by"
@@ -279,7 +278,7 @@ function Kick({ action, name, messages, onChange }: KickProps) {
             onChange={(usedEvent) => set({ usedEvent })}
           />
         </div>
-      </details>
+      </Fold>
     </>
   )
 }

@@ -1,6 +1,7 @@
 // Form fields of the Ring view: a label, what is typed, and under it what is wrong with it.
 
-import { useId } from 'preact/hooks'
+import type { ComponentChildren } from 'preact'
+import { useEffect, useId, useState } from 'preact/hooks'
 
 interface FieldProps {
   readonly label: string
@@ -10,16 +11,16 @@ interface FieldProps {
   readonly empty?: string
   readonly hint?: string
   readonly isText?: boolean
-  readonly wide?: boolean
   onChange(value: string): void
 }
 
-export function Field({ label, value, message, empty, hint, isText, wide, onChange }: FieldProps) {
+export function Field({ label, value, message, empty, hint, isText, onChange }: FieldProps) {
   const id = useId()
   return (
-    <label class={`field${wide ? ' wide' : ''}`}>
-      <span>{label}</span>
+    <div class="field">
+      <label for={`${id}-input`}>{label}</label>
       <input
+        id={`${id}-input`}
         class={isText ? undefined : 'mono'}
         value={value}
         placeholder={empty}
@@ -32,11 +33,11 @@ export function Field({ label, value, message, empty, hint, isText, wide, onChan
         onInput={({ currentTarget }) => onChange(currentTarget.value)}
       />
       <Message id={id} text={message} />
-    </label>
+    </div>
   )
 }
 
-export function Message({ id, text }: { id?: string; text: string | undefined }) {
+function Message({ id, text }: { id: string; text: string | undefined }) {
   if (text === undefined) return null
   return (
     <small class="message" id={id}>
@@ -53,17 +54,18 @@ interface SelectProps {
 }
 
 export function Select({ label, value, options, onChange }: SelectProps) {
+  const id = useId()
   return (
-    <label class="field">
-      <span>{label}</span>
-      <select value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+    <div class="field">
+      <label for={id}>{label}</label>
+      <select id={id} value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
         {options.map(([one, text]) => (
           <option key={one} value={one}>
             {text}
           </option>
         ))}
       </select>
-    </label>
+    </div>
   )
 }
 
@@ -79,5 +81,26 @@ export function Check({ label, isOn, onChange }: CheckProps) {
       <input type="checkbox" checked={isOn} onChange={({ currentTarget }) => onChange(currentTarget.checked)} />
       {label}
     </label>
+  )
+}
+
+interface FoldProps {
+  readonly title: string
+  /** something in it is not as it usually is */
+  readonly isUsed: boolean
+  readonly children: ComponentChildren
+}
+
+/** What is rarely needed: opens when something in it is used, and closes only when somebody closes it. */
+export function Fold({ title, isUsed, children }: FoldProps) {
+  const [isOpen, setOpen] = useState(isUsed)
+  useEffect(() => {
+    if (isUsed) setOpen(true)
+  }, [isUsed])
+  return (
+    <details class="small" open={isOpen} onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+      <summary>{title}</summary>
+      {children}
+    </details>
   )
 }

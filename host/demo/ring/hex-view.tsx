@@ -183,22 +183,20 @@ function Address({ at, onLook }: { at: number; onLook: HexViewProps['onLook'] })
   const wanted = typed === undefined ? at : Number(typed.trim() === '' ? Number.NaN : typed)
   const isWrong = !(Number.isInteger(wanted) && wanted >= 0 && wanted < ADDRESS_MAX)
   return (
-    <label class="address">
-      <span class="visually-hidden">Address</span>
-      <input
-        class="mono"
-        size={9}
-        spellcheck={false}
-        value={typed ?? hex(at)}
-        aria-invalid={isWrong}
-        title="An address: 0x1000, or decimal"
-        onInput={({ currentTarget }) => setTyped(currentTarget.value)}
-        onChange={() => {
-          if (!isWrong) onLook(wanted, 1)
-          setTyped(undefined)
-        }}
-      />
-    </label>
+    <input
+      class="mono"
+      aria-label="Address"
+      size={9}
+      spellcheck={false}
+      value={typed ?? hex(at)}
+      aria-invalid={isWrong}
+      title="An address: 0x1000, or decimal"
+      onInput={({ currentTarget }) => setTyped(currentTarget.value)}
+      onChange={() => {
+        if (!isWrong) onLook(wanted, 1)
+        setTyped(undefined)
+      }}
+    />
   )
 }
 

@@ -17,22 +17,20 @@ export function PresetChooser({ source }: { source: Source }) {
   return (
     <div class="preset">
       <div class="preset-line">
-        <label>
-          <span class="visually-hidden">Preset</span>
-          <select
-            value={preset?.id ?? ''}
-            onChange={({ currentTarget }) => navigate('ring', { preset: currentTarget.value })}
-          >
-            {!preset && (
-              <option value="" disabled>
-                {title}
-              </option>
-            )}
-            {GROUPS.map((group) => (
-              <Group key={group} group={group} />
-            ))}
-          </select>
-        </label>
+        <select
+          aria-label="Preset"
+          value={preset?.id ?? ''}
+          onChange={({ currentTarget }) => navigate('ring', { preset: currentTarget.value })}
+        >
+          {!preset && (
+            <option value="" disabled>
+              {title}
+            </option>
+          )}
+          {GROUPS.map((group) => (
+            <Group key={group} group={group} />
+          ))}
+        </select>
         <button type="button" class="icon" aria-label="Preset before" onClick={() => go(at < 0 ? -1 : at - 1)}>
           ‹
         </button>

@@ -88,16 +88,17 @@ export function Throttle({ isShown }: { isShown: boolean }) {
           <button type="button" disabled={!run} onClick={() => panel.step(1000)}>
             Step 1 s
           </button>
-          <label>
-            <span class="visually-hidden">Speed of Run</span>
-            <select value={speed} onChange={({ currentTarget }) => setSpeed(Number(currentTarget.value))}>
-              {SPEEDS.map((times) => (
-                <option key={times} value={times}>
-                  {times === 1 ? 'real time' : `${times} times faster`}
-                </option>
-              ))}
-            </select>
-          </label>
+          <select
+            aria-label="Speed of Run"
+            value={speed}
+            onChange={({ currentTarget }) => setSpeed(Number(currentTarget.value))}
+          >
+            {SPEEDS.map((times) => (
+              <option key={times} value={times}>
+                {times === 1 ? 'real time' : `${times} times faster`}
+              </option>
+            ))}
+          </select>
           <button type="button" disabled={!run} onClick={panel.startAnew}>
             Start anew
           </button>

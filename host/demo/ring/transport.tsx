@@ -42,20 +42,19 @@ export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boo
         </button>
       </div>
       <Scrubber stepper={stepper} />
-      <label class="speed">
-        <span class="visually-hidden">Speed</span>
-        <select
-          value={stepper.speed}
-          onChange={({ currentTarget }) => stepper.setSpeed(Number(currentTarget.value))}
-          title="Speed of Play"
-        >
-          {SPEEDS.map((speed) => (
-            <option key={speed} value={speed}>
-              {speed} / s
-            </option>
-          ))}
-        </select>
-      </label>
+      <select
+        class="speed"
+        aria-label="Speed"
+        value={stepper.speed}
+        onChange={({ currentTarget }) => stepper.setSpeed(Number(currentTarget.value))}
+        title="Speed of Play"
+      >
+        {SPEEDS.map((speed) => (
+          <option key={speed} value={speed}>
+            {speed} / s
+          </option>
+        ))}
+      </select>
     </section>
   )
 }

@@ -1,7 +1,7 @@
 // The Ring view: a virtqueue in guest RAM, stepped through load by load and store by store. Its parts are files of this
 // folder; here is what stands where, and what the address means.
 
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useMemo, useRef, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
 import { navigate, routeHash } from '../route.ts'
 import { Builder } from './builder.tsx'
@@ -149,21 +149,16 @@ function Floor({ source, stepper, picture }: FloorProps) {
   )
 }
 
-/** Which bytes the hex view shows: those that the frames touch, until somebody asks for others. */
-function useLook(picture: Picture) {
-  const [isFollowing, setFollowing] = useState(true)
-  const [chosen, setChosen] = useState<Range>({ gpa: 0, len: 1 })
-  const [touched] = picture.touched
-  useEffect(() => {
-    if (isFollowing && touched) setChosen({ gpa: touched.gpa, len: touched.len })
-  }, [isFollowing, touched])
+/** Which bytes the hex view shows: those that the frames touch, the last ones if this one touches none; or others. */
+function useLook({ touched: [touched] }: Picture) {
+  const [chosen, setChosen] = useState<Range>()
+  const last = useRef<Range>({ gpa: 0, len: 1 })
+  const range = chosen ?? touched ?? last.current
+  last.current = range
   return {
-    range: chosen,
-    isFollowing,
-    onFollow: setFollowing,
-    look(gpa: number, len: number): void {
-      setFollowing(false)
-      setChosen({ gpa, len })
-    },
+    range,
+    isFollowing: chosen === undefined,
+    onFollow: (follows: boolean): void => setChosen(follows ? undefined : range),
+    look: (gpa: number, len: number): void => setChosen({ gpa, len }),
   }
 }

@@ -78,18 +78,17 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
           onChange={(text) => set({ text })}
         />
       </div>
-      <div class="two">
-        <Pieces
-          pieces={pieces}
-          name={name}
-          messages={messages}
-          onChange={(next) => {
-            setLayout('')
-            set({ pieces: next })
-          }}
-        />
-        <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
-      </div>
+      <Pieces
+        pieces={pieces}
+        name={name}
+        messages={messages}
+        onChange={(next) => {
+          setLayout('')
+          set({ pieces: next })
+        }}
+      />
+      <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
+
       <Fold title="Place in table and ring" isUsed={request.head !== '' || request.ringEntry !== ''}>
         <div class="form-grid">
           <Field

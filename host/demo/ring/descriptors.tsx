@@ -104,19 +104,21 @@ function Row({ row, onLook }: { row: DescriptorRow; onLook: Look }) {
 
 /** An arch for each link of the chain; a link backwards or into itself is one too. */
 function Links({ chain, rows }: { chain: ChainPicture | undefined; rows: number }) {
-  const links = (chain?.descriptors ?? []).slice(1).map((to, i) => ({ from: chain?.descriptors[i] ?? 0, to }))
+  const all = (chain?.descriptors ?? []).slice(1).map((to, i) => ({ from: chain?.descriptors[i] ?? 0, to }))
+  // A loop goes the same ways again and again.
+  const links = [...new Map(all.map((link) => [`${link.from} ${link.to}`, link])).values()]
   const y = (index: number): number => HEAD + index * ROW + ROW / 2
   const [head] = chain?.descriptors ?? []
   return (
     <svg class="links" width={MARGIN} height={HEAD + rows * ROW} aria-hidden="true">
       {head !== undefined && <path class="link head" d={`M0 ${y(head)} H${MARGIN - 5}`} />}
       {head !== undefined && <path class="tip" d={tip(y(head))} />}
-      {links.map(({ from, to }, i) => {
+      {links.map(({ from, to }) => {
         const depth = MARGIN - 6 - Math.min(8 + Math.abs(to - from) * 3, MARGIN - 10)
         const a = y(from) + 4
         const b = y(to) - (to > from ? 3 : -3)
         return (
-          <g key={`${i}-${from}-${to}`}>
+          <g key={`${from}-${to}`}>
             <path class="link" d={`M${MARGIN - 2} ${a} C${depth} ${a} ${depth} ${b} ${MARGIN - 6} ${b}`} />
             <path class="tip" d={tip(b)} />
           </g>

@@ -42,7 +42,7 @@ export interface RingCircleProps {
 /** More slots than this do not fit a circle. */
 const CIRCLE_MAX = 16
 
-const SIZE = 216
+const SIZE = 208
 const CENTRE = SIZE / 2
 const BEADS = 76
 const ARC = 52

@@ -1,17 +1,10 @@
 // `vblk conformance`: the device of this package against every rule of the standard. A table of sections with totals,
 // the failures with what was tried and seen; or all results as JSON. Exit status 1 if a check failed.
 
+import { OUTCOMES, type Outcome, type Result, totals } from '../conformance/outcome.ts'
 import { ownTarget } from '../conformance/own-target.ts'
-import { ROWS } from '../conformance/rows.ts'
-import {
-  chosenRows,
-  OUTCOMES,
-  type Outcome,
-  type Result,
-  type RunOptions,
-  runConformance,
-  totals,
-} from '../conformance/run.ts'
+import { bySection, ROWS } from '../conformance/rows.ts'
+import { chosenRows, type RunOptions, runConformance } from '../conformance/run.ts'
 import type { CONFORMANCE } from './declarations.ts'
 import { jsonText } from './json.ts'
 import { nearest } from './nearest.ts'
@@ -81,16 +74,6 @@ function table(lines: readonly string[][]): string {
       .join('  '),
   )
   return `${text.join('\n')}\n`
-}
-
-/** '2.7.10' after '2.7.4'. */
-function bySection(one: string, other: string): number {
-  const [a, b] = [one, other].map((section) => section.split('.').map(Number)) as [number[], number[]]
-  for (let i = 0; i < Math.max(a.length, b.length); i++) {
-    const difference = (a[i] ?? -1) - (b[i] ?? -1)
-    if (difference !== 0) return difference
-  }
-  return 0
 }
 
 function details({ id, section, level, side, requirement, outcome, tried, seen }: Result): string {

@@ -61,3 +61,13 @@ export function featureOf(row: Row): string | undefined {
   if (row.applies === 'packed') return 'RING_PACKED'
   return row.applies.startsWith('feature:') ? row.applies.slice('feature:'.length) : undefined
 }
+
+/** For sorting sections: '2.7.10' after '2.7.4'. */
+export function bySection(one: string, other: string): number {
+  const [a, b] = [one, other].map((section) => section.split('.').map(Number)) as [number[], number[]]
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const difference = (a[i] ?? -1) - (b[i] ?? -1)
+    if (difference !== 0) return difference
+  }
+  return 0
+}

@@ -6,31 +6,9 @@ import { type Check, CheckFailed, CheckSkipped, type Part } from './check.ts'
 import { DEVICE } from './checks/device.ts'
 import { DRIVER } from './checks/driver.ts'
 import { Kit } from './kit.ts'
+import type { Result } from './outcome.ts'
 import { FEATURES, featureOf, ROWS, type Row } from './rows.ts'
 import type { Target, TargetFactory, TargetKind } from './target.ts'
-
-/**
- * `not offered`: the rule is of a feature that this device does not offer. `not checkable`: nobody can see from outside
- * whether it is followed. `skipped`: the target lacks what the check needs. `not checked yet`: the kit has no check.
- */
-export type Outcome = 'passed' | 'failed' | 'not offered' | 'not checkable' | 'skipped' | 'not checked yet'
-
-export const OUTCOMES: readonly Outcome[] = [
-  'passed',
-  'failed',
-  'not offered',
-  'not checkable',
-  'skipped',
-  'not checked yet',
-]
-
-export interface Result extends Row {
-  readonly outcome: Outcome
-  /** what the check does, or the reason why there is none */
-  readonly tried: string
-  /** what came of it */
-  readonly seen: string
-}
 
 export interface RunOptions {
   /** only rows of this section and those below it ('2.7' has '2.7.4.1' too) */
@@ -152,11 +130,4 @@ function missing({ needs }: Check, target: Target, offered: ReadonlySet<number>)
   if (extra !== undefined) return `the target has no ${extra}`
   const feature = needs.features?.find((name) => !offered.has(FEATURES[name] ?? Number.NaN))
   return feature && `the device does not offer ${feature}, which the check needs`
-}
-
-/** How many rows had each outcome. */
-export function totals(results: readonly Result[]): Record<Outcome, number> {
-  const counts = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, 0])) as Record<Outcome, number>
-  for (const { outcome } of results) counts[outcome]++
-  return counts
 }

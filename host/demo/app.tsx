@@ -3,7 +3,7 @@
 
 import { type ComponentType, render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import { useRoute, VIEWS, type ViewName } from './route.ts'
+import { routeHash, useRoute, VIEWS, type ViewName } from './route.ts'
 import { ThemeSelect } from './ui/theme.tsx'
 
 /** What every view is given. */
@@ -47,7 +47,10 @@ function App() {
           <ul>
             {VIEWS.map((name) => (
               <li key={name}>
-                <a href={`#${name}`} aria-current={name === route.view ? 'page' : undefined}>
+                <a
+                  href={routeHash(name, Object.fromEntries(seen[name] ?? []))}
+                  aria-current={name === route.view ? 'page' : undefined}
+                >
                   {TITLES[name]}
                 </a>
               </li>

@@ -29,6 +29,13 @@ export function navigate(view: ViewName, params: Readonly<Record<string, string>
   location.hash = routeHash(view, params)
 }
 
+/** Changes the parameters of the address in place: no entry in the history, nothing scrolls. */
+export function replaceParams(view: ViewName, params: Readonly<Record<string, string>>): void {
+  history.replaceState(null, '', routeHash(view, params))
+  // The browser tells of links and of the back button only.
+  dispatchEvent(new HashChangeEvent('hashchange'))
+}
+
 /** The route as it is now; the component is drawn anew when it changes. */
 export function useRoute(): Route {
   const [route, setRoute] = useState(() => parseRoute(location.hash))

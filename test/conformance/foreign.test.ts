@@ -3,7 +3,8 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Result, runConformance, totals } from '../../host/conformance/run.ts'
+import { type Result, totals } from '../../host/conformance/outcome.ts'
+import { runConformance } from '../../host/conformance/run.ts'
 import type { Target } from '../../host/conformance/target.ts'
 import { FakeDevice, FakeRam } from '../support/fake-device.ts'
 import { type Decisions, richTarget } from '../support/rich-device.ts'

@@ -2,6 +2,7 @@
 // of the standard. Also says it to screen readers, but not while frames run by.
 
 import { useEffect, useState } from 'preact/hooks'
+import { routeHash } from '../route.ts'
 import { hex, KINDS } from './kinds.ts'
 import type { Reference } from './references.ts'
 import type { Stepper } from './stepper.ts'
@@ -62,7 +63,7 @@ function Why({ reference: { rule, section, row, why } }: { reference: Reference 
         {row && (
           <>
             {' · '}
-            <a href={`#conformance?text=${encodeURIComponent(row)}`}>check {row}</a>
+            <a href={routeHash('conformance', { id: row })}>check {row}</a>
           </>
         )}
       </p>

@@ -3,6 +3,7 @@
 // which field is wrong and what is possible. Portable.
 
 import { throttleRecord } from '../../device/throttle.ts'
+import { fromBase64Url, toBase64Url } from '../ui/files.ts'
 import {
   ACTIONS_MAX,
   PIECE_BYTES_MAX,
@@ -36,9 +37,7 @@ export function encodeScenario(scenario: Scenario): string {
   const json = JSON.stringify({ v: VERSION, ...scenario }, (_, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
   )
-  // ASCII only: other characters become escapes.
-  const ascii = json.replace(/[^\0-\x7f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
-  return btoa(ascii).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '')
+  return toBase64Url(new TextEncoder().encode(json))
 }
 
 // Reading --------------------------------------------------------------------------------------------------
@@ -50,16 +49,11 @@ export function decodeScenario(text: string): Scenario {
 
 function parse(text: string): unknown {
   if (text.length > TEXT_MAX) throw new ScenarioError(`scenario: ${text.length} characters, at most ${TEXT_MAX}`)
-  const wrong = /[^\w-]/.exec(text)
-  if (wrong) throw new ScenarioError(`scenario: character ${wrong.index} is no letter, digit, - or _: not a scenario`)
-  let json: string
-  try {
-    json = atob(text.replace(/-/g, '+').replace(/_/g, '/'))
-  } catch {
+  const bytes = fromBase64Url(text)
+  if (bytes === undefined)
     throw new ScenarioError('scenario: this is no base64url text, or not all of it: copy the whole link')
-  }
   try {
-    return JSON.parse(json)
+    return JSON.parse(new TextDecoder().decode(bytes))
   } catch {
     throw new ScenarioError('scenario: this does not hold a scenario, or not all of one: copy the whole link')
   }

@@ -123,7 +123,7 @@ for (const [about, value, message] of REFUSED) {
 test('scenario: what is no scenario at all -> one line that says so', () => {
   for (const [text, message] of [
     ['', /does not hold a scenario, or not all of one/],
-    ['a b', /character 1 is no letter, digit, - or _/],
+    ['a b', /no base64url text, or not all of it/],
     ['A', /no base64url text, or not all of it/],
     ['AAAA', /does not hold a scenario/],
     ['A'.repeat(200_000), /200000 characters, at most 131072/],

@@ -102,10 +102,9 @@ test('portable folders import portable files only', () => {
   })
 })
 
-test('the portable entries and the model of the Ring view reach nothing of Node, on any way', () => {
+test('the portable entries reach nothing of Node, on any way', () => {
   const seen = new Set<string>()
-  const model = ['presets', 'run-scenario', 'scenario-code', 'throttle-run', 'walk']
-  const queue = [...PORTABLE_ENTRIES, ...model.map((name) => `host/demo/ring/${name}.ts`)]
+  const queue = [...PORTABLE_ENTRIES]
   for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
     if (seen.has(file)) continue
     seen.add(file)

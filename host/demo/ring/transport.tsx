@@ -1,0 +1,165 @@
+// The stepping controls: buttons, speed, the scrubber with a strip that shows what kind each frame is, and the keys.
+// Moves a stepper; draws nothing of the memory.
+
+import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { KINDS } from './kinds.ts'
+import { SPEEDS, type Stepper } from './stepper.ts'
+
+/** More frames than this would be less than a pixel each. */
+const STRIP_MAX = 1000
+
+export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boolean }) {
+  useKeys(stepper, isShown)
+  const { isFirst, isLast, isPlaying } = stepper
+  return (
+    <section class="transport" aria-label="Stepping">
+      <div class="transport-buttons">
+        <Button label="First frame" disabled={isFirst} onClick={() => stepper.go(0)} path="M5 4v12M16 4 8 10l8 6z" />
+        <Button label="Back" disabled={isFirst} onClick={() => stepper.step(-1)} path="M14 4 6 10l8 6z" />
+        <button
+          type="button"
+          class="primary play"
+          aria-label={isPlaying ? 'Pause' : 'Play'}
+          title={`${isPlaying ? 'Pause' : 'Play'} (Space)`}
+          onClick={() => stepper.play(!isPlaying)}
+        >
+          <Icon path={isPlaying ? 'M6 4h3v12H6zM11 4h3v12h-3z' : 'M6 4l10 6-10 6z'} />
+        </button>
+        <Button label="Step" disabled={isLast} onClick={() => stepper.step(1)} path="M6 4l8 6-8 6z" />
+        <Button
+          label="Last frame"
+          disabled={isLast}
+          onClick={() => stepper.go(stepper.length - 1)}
+          path="M4 4l8 6-8 6zM15 4v12"
+        />
+      </div>
+      <div class="transport-jumps">
+        <button type="button" disabled={isLast} onClick={() => stepper.toDecision(1)}>
+          Next decision
+        </button>
+        <button type="button" disabled={isLast} onClick={() => stepper.toRequest(1)}>
+          Next request
+        </button>
+      </div>
+      <Scrubber stepper={stepper} />
+      <select
+        class="speed"
+        aria-label="Speed"
+        value={stepper.speed}
+        onChange={({ currentTarget }) => stepper.setSpeed(Number(currentTarget.value))}
+        title="Speed of Play"
+      >
+        {SPEEDS.map((speed) => (
+          <option key={speed} value={speed}>
+            {speed} / s
+          </option>
+        ))}
+      </select>
+    </section>
+  )
+}
+
+function Button(props: { label: string; path: string; disabled: boolean; onClick: () => void }) {
+  return (
+    <button
+      type="button"
+      class="icon"
+      aria-label={props.label}
+      title={`${props.label}${KEYS[props.label] ?? ''}`}
+      disabled={props.disabled}
+      onClick={props.onClick}
+    >
+      <Icon path={props.path} />
+    </button>
+  )
+}
+
+const KEYS: Readonly<Record<string, string>> = {
+  'First frame': ' (Home)',
+  'Last frame': ' (End)',
+  Back: ' (←)',
+  Step: ' (→)',
+}
+
+function Icon({ path }: { path: string }) {
+  return (
+    <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true" class="glyph">
+      <path d={path} />
+    </svg>
+  )
+}
+
+function Scrubber({ stepper }: { stepper: Stepper }) {
+  const { frame, length, at, go } = stepper
+  return (
+    <div class="scrubber">
+      <Strip stepper={stepper} />
+      <input
+        type="range"
+        aria-label="Frame"
+        aria-valuetext={`Frame ${at + 1} of ${length}: ${KINDS[frame.kind].word}, ${frame.field}`}
+        min={0}
+        max={length - 1}
+        value={at}
+        onInput={({ currentTarget }) => go(Number(currentTarget.value))}
+      />
+      <output class="position mono">
+        {at + 1} / {length}
+      </output>
+    </div>
+  )
+}
+
+/** One coloured piece for each frame: where the loads, stores and decisions are can be seen from afar. */
+function Strip({ stepper: { frames, from, length, at } }: { stepper: Stepper }) {
+  const kinds = useMemo(() => {
+    if (length > STRIP_MAX) return []
+    return Array.from({ length }, (_, i) => frames.at(from + i)?.kind)
+  }, [frames, from, length])
+  return (
+    <div class="strip" aria-hidden="true">
+      {kinds.map((kind, i) => (
+        <i key={i} class={kind} data-past={i <= at ? '' : undefined} />
+      ))}
+    </div>
+  )
+}
+
+/** What has keys of its own keeps them. */
+function isTaken(target: EventTarget | null, key: string): boolean {
+  if (!(target instanceof Element)) return false
+  if (target.closest('input, select, textarea, [contenteditable], [role=tablist], dialog')) return true
+  return key === ' ' && target.closest('button, a, summary, label') !== null
+}
+
+function useKeys(stepper: Stepper, isShown: boolean): void {
+  const now = useRef(stepper)
+  now.current = stepper
+  useEffect(() => {
+    if (!isShown) return
+    const press = (event: KeyboardEvent): void => {
+      if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return
+      if (isTaken(event.target, event.key)) return
+      const { length, isPlaying, ...does } = now.current
+      const wide = event.shiftKey
+      if (event.key === 'ArrowRight') wide ? does.toDecision(1) : does.step(1)
+      else if (event.key === 'ArrowLeft') wide ? does.toDecision(-1) : does.step(-1)
+      else if (event.key === 'Home' && !wide) does.go(0)
+      else if (event.key === 'End' && !wide) does.go(length - 1)
+      else if (event.key === ' ' && !wide) does.play(!isPlaying)
+      else return
+      event.preventDefault()
+    }
+    addEventListener('keydown', press)
+    return () => removeEventListener('keydown', press)
+  }, [isShown])
+}
+
+export function KeyHelp() {
+  return (
+    <p class="keys small muted">
+      Keys: <kbd>←</kbd> <kbd>→</kbd> step, with <kbd>Shift</kbd> to the next decision, <kbd>Home</kbd> <kbd>End</kbd>{' '}
+      first and last frame, <kbd>Space</kbd> play and pause. In a form field they do what they always do.
+    </p>
+  )
+}

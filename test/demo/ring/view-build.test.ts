@@ -207,6 +207,15 @@ if (hasChromium()) {
     await context.close()
   })
 
+  test('kicked once more without a change -> from the first frame again', async ({ demo }) => {
+    const { page, context } = await openForm(demo)
+    await kick(page)
+    await page.getByRole('link', { name: 'Build a request' }).click()
+    await page.getByRole('button', { name: 'Kick', exact: true }).click()
+    await page.getByText('frame 1 of 25').waitFor()
+    await context.close()
+  })
+
   test('the form begins with what is shown, and a kick leads to a link that leads back', async ({ demo }) => {
     const { page, context } = await openForm(demo, '#ring?preset=fault-f-wrap&panel=build')
     const first = page.getByRole('group', { name: 'Request 1' })

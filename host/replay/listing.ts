@@ -61,19 +61,31 @@ export type Listed = ListedRequest | ListedEvent
 export function list(trace: Trace): Listed[] {
   const lister = new Lister()
   for (const [number, step] of trace.steps.entries()) lister.take(number, step)
-  return lister.listed
+  return lister.drain()
 }
 
 const UNDECIDED = 0
 
-class Lister {
-  readonly listed: Listed[] = []
+/**
+ * Lists step by step, while a device is being recorded too. A request is listed by the plan() that takes it, and what
+ * follows is filled in later: `endStep` or `dropped` says that it is complete.
+ */
+export class Lister {
+  #listed: Listed[] = []
   /** by the name of the slot that the host was given */
   readonly #inFlight = new Map<number, ListedRequest>()
   /** step and time of the call that is being listed */
   #number = 0
   #nanos = 0
 
+  /** What was listed since this was asked last. */
+  drain(): Listed[] {
+    const listed = this.#listed
+    this.#listed = []
+    return listed
+  }
+
+  /** The next step of a device; the first is its init(). */
   take(number: number, step: Step): void {
     this.#number = number
     this.#nanos = step.nanos
@@ -95,7 +107,7 @@ class Lister {
   }
 
   #say(what: Happening, text: string): void {
-    this.listed.push({ kind: 'event', step: this.#number, nanos: this.#nanos, what, text })
+    this.#listed.push({ kind: 'event', step: this.#number, nanos: this.#nanos, what, text })
   }
 
   #init({ config, result = 0 }: Step): void {
@@ -133,7 +145,7 @@ class Lister {
         this.#say('ring fault', `queue ${queue}: ${decisionText(event.low | 0)}${at}`)
       } else if (event.kind === abi.TRACE_STALL) {
         this.#say('stall', `queue ${queue}: head ${event.at} waits ${event.low / 1e6} ms for tokens`)
-        if (this.listed.at(-2) === request) this.listed.splice(-2, 1)
+        if (this.#listed.at(-2) === request) this.#listed.splice(-2, 1)
         request = undefined
       } else if (request) {
         loaded(request, header, event)
@@ -141,7 +153,7 @@ class Lister {
         request.decision = event.low | 0
         request.text = decisionText(request.decision)
         if (request.type !== undefined || header.seen >= 4) request.type = event.high
-        this.listed.push(request)
+        this.#listed.push(request)
         const handed = planned.get(request.head)
         if (handed) this.#submit(request, handed)
         else this.#end(request)

@@ -110,6 +110,11 @@ export class Log {
     return change
   }
 
+  /** What the steps take, the room for more not counted. */
+  get stepBytes(): number {
+    return this.end - STEPS_AT
+  }
+
   /** A copy of the steps. */
   steps(): Uint8Array {
     return this.bytes.slice(STEPS_AT, this.end)

@@ -24,7 +24,15 @@ export interface RecorderOptions {
   readonly maxBytes?: number
   /** time in ns that is noted with each step. Default: since the start of the recording. */
   readonly clock?: () => number
+  /**
+   * Told of each step right after it was recorded, while the device's call is still under way: it must not call the
+   * device, and may not throw. Only of steps that `engine` makes, not of those of other threads.
+   */
+  readonly onStep?: StepListener
 }
+
+/** `number` is that of the step in the trace, from 0. */
+export type StepListener = (number: number, step: Step) => void
 
 /** What another thread needs to take part; it can be posted to one. */
 export interface RecorderHandle {
@@ -43,10 +51,10 @@ export class Recorder {
   readonly #log: Log
 
   constructor(options: RecorderOptions = {}) {
-    const { payload = 'hash', shared = false, maxBytes = 1 << 30, clock } = options
+    const { payload = 'hash', shared = false, maxBytes = 1 << 30, clock, onStep } = options
     this.#log = Log.create(shared, maxBytes)
     this.handle = { buffer: this.#log.buffer, payload, start: wallMs() }
-    this.engine = (memory) => recordingEngine(memory, this.handle, clock)
+    this.engine = (memory) => recordingEngine(memory, this.handle, clock, onStep)
   }
 
   /** Engines on several threads can take part. */
@@ -56,6 +64,11 @@ export class Recorder {
 
   get steps(): number {
     return this.#log.stepCount
+  }
+
+  /** What the steps take in memory so far. */
+  get bytes(): number {
+    return this.#log.stepBytes
   }
 
   /** The recording has ended before its time: it has reached `maxBytes`. */
@@ -74,8 +87,9 @@ export function recordingEngine(
   memory: WebAssembly.Memory,
   handle: RecorderHandle,
   clock: () => number = () => Math.round((wallMs() - handle.start) * 1e6),
+  onStep: StepListener = () => {},
 ): EngineExports {
-  const recording = new Recording(memory, new Log(handle.buffer), handle.payload, clock)
+  const recording = new Recording(memory, new Log(handle.buffer), handle.payload, clock, onStep)
   return recording.exports
 }
 
@@ -85,14 +99,22 @@ class Recording {
   readonly #log: Log
   readonly #payload: 'hash' | 'bytes'
   readonly #clock: () => number
+  readonly #onStep: StepListener
   #events: TraceEvent[] = []
   #observed: Observed | undefined
 
-  constructor(memory: WebAssembly.Memory, log: Log, payload: 'hash' | 'bytes', clock: () => number) {
+  constructor(
+    memory: WebAssembly.Memory,
+    log: Log,
+    payload: 'hash' | 'bytes',
+    clock: () => number,
+    onStep: StepListener,
+  ) {
     this.#memory = memory
     this.#log = log
     this.#payload = payload
     this.#clock = clock
+    this.#onStep = onStep
     const real = loadTraceEngine(memory, (event, at, low, high) => this.#seen(event, at >>> 0, low >>> 0, high >>> 0))
     const calls = real as unknown as Record<Call, (...args: number[]) => number>
     const wrapped: Record<string, unknown> = { ...real }
@@ -173,6 +195,7 @@ class Recording {
     writeStep(writer, step, log.previous)
     log.end = writer.at
     log.countStep()
+    this.#onStep(log.stepCount - 1, step)
   }
 }
 

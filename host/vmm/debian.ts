@@ -179,7 +179,7 @@ async function fetchAssets(cache: string, recipe: Recipe, options: GuestAssetsOp
 }
 
 /** A folder of this run alone. Those of runs that were killed go after a day. */
-async function workFolder(cache: string): Promise<string> {
+export async function workFolder(cache: string): Promise<string> {
   try {
     await mkdir(cache, { recursive: true })
     for (const name of await readdir(cache)) {

@@ -108,10 +108,11 @@ export class GuestConsole implements GuestProgress {
   readonly #mark: RegExp
   readonly #prefix: string
   #held = ''
-  #output: string[] = []
+  readonly #output: Tail
 
-  /** `from`: the console of a guest that was saved. */
-  constructor(token: string, from?: ConsoleState) {
+  /** `from`: the console of a guest that was saved. `outputMax`: how many bytes of the output are kept, the last. */
+  constructor(token: string, from?: ConsoleState, outputMax?: number) {
+    this.#output = new Tail(outputMax)
     const mark = marker(token)
     this.#token = token
     this.begun = from?.begun ?? false
@@ -127,7 +128,7 @@ export class GuestConsole implements GuestProgress {
 
   /** What the script wrote so far, CRLF turned back into LF, bytes as UTF-8. */
   get output(): string {
-    const bytes = Uint8Array.from(this.#output.join(''), (char) => char.charCodeAt(0))
+    const bytes = Uint8Array.from(this.#output.text, (char) => char.charCodeAt(0))
     return new TextDecoder().decode(bytes).replaceAll('\r\n', '\n')
   }
 
@@ -174,6 +175,29 @@ export class GuestConsole implements GuestProgress {
       if (this.#prefix.startsWith(text.slice(text.length - length))) return length
     }
     return 0
+  }
+}
+
+/** Text that grows at its end; of more than twice `max` characters the last `max` are kept. */
+export class Tail {
+  readonly #max: number
+  #pieces: string[] = []
+  #length = 0
+
+  constructor(max = Number.POSITIVE_INFINITY) {
+    this.#max = max
+  }
+
+  push(piece: string): void {
+    this.#pieces.push(piece)
+    this.#length += piece.length
+    if (this.#length <= 2 * this.#max) return
+    this.#pieces = [this.text.slice(-this.#max)]
+    this.#length = this.#max
+  }
+
+  get text(): string {
+    return this.#pieces.join('')
   }
 }
 

@@ -2,7 +2,7 @@
 // how it ends. Made for a machine by linux-boot.ts (v86) and linux-kvm.ts (KVM). Portable. The disk belongs to the
 // caller, who closes it; the machine is stopped here.
 
-import { bootArchive, bootToken, type ConsoleState, GuestConsole } from './guest.ts'
+import { bootArchive, bootToken, type ConsoleState, GuestConsole, Tail } from './guest.ts'
 
 /** The files a guest is made of; debian.ts fetches them. */
 export interface KernelImages {
@@ -37,6 +37,8 @@ export interface AttendOptions {
   readonly timeoutMs?: number
   /** the guest ran `save`; what runs at once here, runs before the guest does anything more */
   readonly onSave?: () => void
+  /** how much of the console's output is kept for the result and for errors, in characters; all by default */
+  readonly outputMax?: number
 }
 
 /** Makes the machine, with the archive of this boot behind the base initramfs. */
@@ -99,7 +101,7 @@ export class LinuxGuest<Machine extends GuestMachine = GuestMachine> {
   ): Promise<LinuxGuest<Machine>> {
     options.signal?.throwIfAborted()
     const token = bootToken()
-    const watch = new Watch(new GuestConsole(token), options)
+    const watch = new Watch(new GuestConsole(token, undefined, options.outputMax), options)
     const machine = await make(bootArchive(token, options), (bytes) => watch.push(bytes))
     return LinuxGuest.#switchOn(machine, watch, options)
   }
@@ -111,7 +113,7 @@ export class LinuxGuest<Machine extends GuestMachine = GuestMachine> {
     make: (onSerial: (bytes: Uint8Array) => void) => Promise<Machine>,
   ): Promise<LinuxGuest<Machine>> {
     options.signal?.throwIfAborted()
-    const watch = new Watch(new GuestConsole(from.token, from), options)
+    const watch = new Watch(new GuestConsole(from.token, from, options.outputMax), options)
     const machine = await make((bytes) => watch.push(bytes))
     return LinuxGuest.#switchOn(machine, watch, options)
   }
@@ -143,7 +145,7 @@ class Watch {
   readonly console: GuestConsole
   readonly #show: (bytes: Uint8Array) => void
   readonly #onSave: () => void
-  readonly #text: string[] = []
+  readonly #text: Tail
   readonly #decoder = new TextDecoder()
   #start = 0
   bootSeconds = 0
@@ -151,8 +153,9 @@ class Watch {
   readonly up: Promise<void>
   #isUp: () => void = () => {}
 
-  constructor(console: GuestConsole, { onConsole = () => {}, onSave = () => {} }: AttendOptions) {
+  constructor(console: GuestConsole, { onConsole = () => {}, onSave = () => {}, outputMax }: AttendOptions) {
     this.console = console
+    this.#text = new Tail(outputMax)
     this.#show = onConsole
     this.#onSave = onSave
     this.up = new Promise((resolve) => {
@@ -170,7 +173,7 @@ class Watch {
   }
 
   text(): string {
-    return this.#text.join('')
+    return this.#text.text
   }
 
   push(bytes: Uint8Array): void {

@@ -4,7 +4,15 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import * as abi from '../../assembly/abi.ts'
-import { descriptorText, type ListedEvent, type ListedRequest, list } from '../../host/replay/listing.ts'
+import {
+  descriptorText,
+  type Listed,
+  type ListedEvent,
+  type ListedRequest,
+  Lister,
+  list,
+} from '../../host/replay/listing.ts'
+import { Recorder } from '../../host/replay/recorder.ts'
 import type { Step, TraceEvent } from '../../host/replay/step.ts'
 import { Trace } from '../../host/replay/trace.ts'
 import { recordScript } from '../support/record.ts'
@@ -133,6 +141,32 @@ test('the same slot twice without an answer: the first request is dropped', () =
   const [first, second] = requestsOf(new Trace([TAKEN, TAKEN]))
   assert.match(first?.dropped ?? '', 'its record was given to another request (step 1)')
   assert.is(second?.dropped, undefined)
+})
+
+test('while it is recorded: each step as it is made -> the steps and the listing of the trace, drained at will', async () => {
+  let tick = 0
+  const lister = new Lister()
+  const steps: Step[] = []
+  const listed: Listed[] = []
+  const bytes: number[] = []
+  const recorder: Recorder = new Recorder({
+    clock: () => (tick += 1000),
+    onStep(number, step) {
+      assert.is(number, steps.length)
+      steps.push(step)
+      bytes.push(recorder.bytes)
+      lister.take(number, step)
+      listed.push(...lister.drain())
+    },
+  })
+  const trace = await recordScript({ recorder })
+  assert.equal(steps, trace.steps)
+  assert.equal(listed, list(trace))
+  assert.equal(lister.drain(), [])
+  assert.ok(
+    bytes.every((now, i) => now > (bytes[i - 1] ?? 0)),
+    'it grows with each step',
+  )
 })
 
 test('write-through: the answer counts with the flush, not before', () => {

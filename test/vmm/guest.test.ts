@@ -3,7 +3,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { bootArchive, bootToken, GuestConsole } from '../../host/vmm/guest.ts'
+import { bootArchive, bootToken, GuestConsole, Tail } from '../../host/vmm/guest.ts'
 
 const guest = suite('guest')
 const TOKEN = '00112233445566778899aabbccddeeff'
@@ -53,6 +53,26 @@ guest('console: save markers, cut in any way -> counted, not shown; the output g
     assert.is(console.output, 'ab\nc', `cut at ${cut}`)
     assert.is(shown.slice(SAVE.length), 'ab\r\nc', `cut at ${cut}`)
     assert.is(console.exitStatus, 1)
+  }
+})
+
+guest('console: a limit for the output -> the last of it is kept, whatever was printed', () => {
+  const limited = new GuestConsole(TOKEN, undefined, 100)
+  limited.push(Buffer.from(BEGIN))
+  for (let i = 0; i < 1000; i++) limited.push(Buffer.from(`line ${i}\r\n`))
+  assert.ok(limited.output.length <= 200, `${limited.output.length}`)
+  assert.match(limited.output, /line 998\nline 999$/)
+})
+
+guest('tail: pushed piece by piece -> never more than twice the limit, and at least the limit', () => {
+  const tail = new Tail(10)
+  let all = ''
+  for (let i = 0; i < 100; i++) {
+    const piece = String(i).repeat(i % 7)
+    tail.push(piece)
+    all += piece
+    assert.ok(all.endsWith(tail.text))
+    assert.ok(tail.text.length <= 20 && tail.text.length >= Math.min(10, all.length), `${i}: ${tail.text.length}`)
   }
 })
 

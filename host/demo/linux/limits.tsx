@@ -1,0 +1,108 @@
+// The form with the disk's limits, which hold from the moment they are set, and as long as the page is open.
+
+import { useState } from 'preact/hooks'
+import { type ThrottleOptions, throttleRecord } from '../../device/throttle.ts'
+import { bytesText, count } from './format.ts'
+
+const FIELDS = [
+  { name: 'iops', label: 'Requests a second' },
+  { name: 'iopsBurst', label: 'Requests at once' },
+  { name: 'bytesPerSecond', label: 'Bytes a second' },
+  { name: 'bytesBurst', label: 'Bytes at once' },
+] as const
+type Field = (typeof FIELDS)[number]['name']
+type Texts = Readonly<Record<Field, string>>
+
+const NONE: Texts = { iops: '', iopsBurst: '', bytesPerSecond: '', bytesBurst: '' }
+const PRESETS: readonly (readonly [name: string, texts: Texts])[] = [
+  ['No limits', NONE],
+  ['20 requests/s', { ...NONE, iops: '20' }],
+  ['1 MiB/s', { ...NONE, bytesPerSecond: '1048576' }],
+]
+
+interface LimitsProps {
+  /** rejects with the reason if they are refused */
+  readonly onSet: (limits: ThrottleOptions) => Promise<unknown>
+}
+
+export function Limits({ onSet }: LimitsProps) {
+  const [texts, setTexts] = useState(NONE)
+  const [present, setPresent] = useState<ThrottleOptions>({})
+  const [problem, setProblem] = useState<string>()
+
+  const set = async (given: Texts): Promise<void> => {
+    setTexts(given)
+    try {
+      const limits = limitsOf(given)
+      await onSet(limits)
+      setPresent(limits)
+      setProblem(undefined)
+    } catch (error) {
+      setProblem((error as Error).message)
+    }
+  }
+
+  return (
+    <section class="card" aria-label="Limits">
+      <h2>Limits</h2>
+      <form
+        class="limits"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault()
+          void set(texts)
+        }}
+      >
+        {FIELDS.map(({ name, label }) => (
+          <label key={name} class="field">
+            <span>{label}</span>
+            <input
+              inputMode="numeric"
+              placeholder={name.endsWith('Burst') ? 'one second’s worth' : 'no limit'}
+              value={texts[name]}
+              onInput={({ currentTarget }) => setTexts({ ...texts, [name]: currentTarget.value })}
+            />
+          </label>
+        ))}
+        <div class="toolbar">
+          <button type="submit" class="primary">
+            Set
+          </button>
+          {PRESETS.map(([name, preset]) => (
+            <button key={name} type="button" onClick={() => void set(preset)}>
+              {name}
+            </button>
+          ))}
+        </div>
+      </form>
+      <p class="small" role="status">
+        {problem === undefined ? inForce(present) : <span class="problem">{problem}</span>}
+      </p>
+    </section>
+  )
+}
+
+/** Throws an Error with one line for what is no number, RangeError for what is no limit. */
+function limitsOf(texts: Texts): ThrottleOptions {
+  const limits: ThrottleOptions = {}
+  for (const { name, label } of FIELDS) {
+    const text = texts[name].replace(/[\s_,]/g, '')
+    if (text === '') continue
+    if (!/^\d+$/.test(text)) throw new Error(`${label}: ${texts[name]} is no whole number; leave it empty for no limit`)
+    limits[name] = BigInt(text)
+  }
+  throttleRecord(limits)
+  return limits
+}
+
+function inForce({ iops, iopsBurst, bytesPerSecond, bytesBurst }: ThrottleOptions): string {
+  const parts = [
+    ...(iops === undefined
+      ? []
+      : [`${count(Number(iops))} requests a second, ${count(Number(iopsBurst ?? iops))} at once`]),
+    ...(bytesPerSecond === undefined
+      ? []
+      : [`${bytesText(Number(bytesPerSecond))} a second, ${bytesText(Number(bytesBurst ?? bytesPerSecond))} at once`]),
+  ]
+  return parts.length === 0 ? 'No limits are set.' : `In force: ${parts.join('; ')}.`
+}

@@ -82,7 +82,7 @@ function Panels({ panel, params }: { panel: string; params: URLSearchParams }) {
   return (
     <nav class="panels" aria-label="Ring view">
       {PANELS.map(([name, title]) => (
-        <a key={name} href={hash(name)} aria-current={name === panel ? 'page' : undefined}>
+        <a key={name} href={hash(name)} aria-current={name === panel ? 'true' : undefined}>
           {title}
         </a>
       ))}

@@ -1,5 +1,5 @@
-// What goes in and out of the Ring view in a real Chromium: links that lead back to a frame, .trace files that replay in
-// Node with the same digest, files and recordings that are opened, and addresses that anybody can have written.
+// What goes in and out of the Ring view in a real Chromium: links that lead back to a frame, .trace files that replay
+// in Node with the same digest, files and recordings that are opened, and addresses that anybody can have written.
 
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'

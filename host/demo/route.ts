@@ -12,7 +12,7 @@ export interface Route {
 }
 
 /** Any fragment is a route: what is no view's name is the first view. */
-export function parseRoute(hash: string): Route {
+function parseRoute(hash: string): Route {
   const [name = '', query = ''] = hash.replace(/^#/, '').split(/\?(.*)/s)
   const view = VIEWS.find((one) => one === name) ?? VIEWS[0]
   return { view, params: new URLSearchParams(query) }

@@ -1,5 +1,5 @@
-// The Ring view as its tests see it: where it is, what it says, and the ways to move it. By roles and names, as a person
-// finds things, not by classes.
+// The Ring view as its tests see it: where it is, what it says, and the ways to move it. By roles and names, as a
+// person finds things, not by classes.
 
 import type { Page } from 'playwright-core'
 import type { DemoBrowser, DemoPage, OpenOptions } from './browser.ts'

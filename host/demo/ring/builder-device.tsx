@@ -1,4 +1,4 @@
-// The device of the form: its disk and queue, what the driver accepts, and under them everything that is rarely changed.
+// The device of the form: its disk and queue, what the driver accepts, and under them all that is rarely changed.
 
 import { type DraftDevice, type DraftLimits, LIMIT_NAMES, type Messages } from './draft.ts'
 import { Check, Field, Fold, Select } from './fields.tsx'

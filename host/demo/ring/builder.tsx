@@ -2,7 +2,6 @@
 // What is wrong is said at its field while it is typed; Kick runs it and goes to its first frame.
 
 import { useMemo, useState } from 'preact/hooks'
-import { navigate } from '../route.ts'
 import { DeviceForm, LimitFields } from './builder-device.tsx'
 import { RequestForm } from './builder-request.tsx'
 import {
@@ -19,7 +18,6 @@ import { count } from './kinds.ts'
 import { layOut } from './layouts.ts'
 import { runScenario } from './run-scenario.ts'
 import { type Scenario, ScenarioError } from './scenario.ts'
-import { encodeScenario } from './scenario-code.ts'
 
 const ACTIONS: readonly (readonly [kind: DraftAction['do'], text: string])[] = [
   ['kick', 'Kick: offer requests'],
@@ -41,7 +39,7 @@ const READ: DraftRequest = {
   broken: [],
 }
 
-export function Builder({ scenario: given }: { scenario: Scenario }) {
+export function Builder({ scenario: given, onKick }: { scenario: Scenario; onKick: (scenario: Scenario) => void }) {
   const [draft, setDraft] = useState<Draft>(() => draftOf(given))
   const [begun, setBegun] = useState(given)
   if (begun !== given) {
@@ -61,7 +59,7 @@ export function Builder({ scenario: given }: { scenario: Scenario }) {
     if (!scenario) return
     try {
       await runScenario(scenario)
-      navigate('ring', { scenario: encodeScenario(scenario) })
+      onKick(scenario)
     } catch (error) {
       if (!(error instanceof ScenarioError)) throw error
       setRefusal(error.message.replace(/^scenario: /, ''))

@@ -2,7 +2,7 @@
 // are as high as ring.css says, so that the lines need no measuring.
 
 import { useEffect, useRef } from 'preact/hooks'
-import { hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import { excerptOf, hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { Look } from './rings.tsx'
 import { ScrollBox } from './scroll-box.tsx'
 import type { ChainPicture, DescriptorRow, QueuePicture } from './walk-types.ts'
@@ -21,21 +21,27 @@ interface DescriptorsProps {
 export function Descriptors({ queue, chain, onLook }: DescriptorsProps) {
   const box = useRef<HTMLElement>(null)
   const touched = queue.descriptors.find((row) => row.touched)?.index ?? chain?.descriptors.at(-1)
+  const excerpt = excerptOf(queue.size, touched)
   useEffect(() => {
     const element = box.current
     if (!element || touched === undefined) return
-    const top = touched * ROW
+    const top = (touched - excerpt.from) * ROW
     const seen = element.clientHeight - HEAD
     if (top < element.scrollTop) element.scrollTop = top
     else if (top + ROW > element.scrollTop + seen) element.scrollTop = top + ROW - seen
-  }, [touched])
+  }, [touched, excerpt.from])
   return (
     <div class="ring-part table-part">
       <h2>
         Descriptor table <span class="muted small">at {hex(queue.descGpa)}</span>
+        {excerpt.to - excerpt.from < queue.size && (
+          <span class="muted small">
+            , {excerpt.from} to {excerpt.to - 1} of {queue.size}
+          </span>
+        )}
       </h2>
       <ScrollBox class="descriptors" box={box} label="Descriptor table">
-        <Links chain={chain} rows={queue.descriptors.length} />
+        <Links chain={chain} from={excerpt.from} to={excerpt.to} />
         <table>
           <thead>
             <tr>
@@ -54,7 +60,7 @@ export function Descriptors({ queue, chain, onLook }: DescriptorsProps) {
             </tr>
           </thead>
           <tbody>
-            {queue.descriptors.map((row) => (
+            {queue.descriptors.slice(excerpt.from, excerpt.to).map((row) => (
               <Row key={row.index} row={row} onLook={onLook} />
             ))}
           </tbody>
@@ -103,14 +109,18 @@ function Row({ row, onLook }: { row: DescriptorRow; onLook: Look }) {
 }
 
 /** An arch for each link of the chain; a link backwards or into itself is one too. */
-function Links({ chain, rows }: { chain: ChainPicture | undefined; rows: number }) {
-  const all = (chain?.descriptors ?? []).slice(1).map((to, i) => ({ from: chain?.descriptors[i] ?? 0, to }))
-  // A loop goes the same ways again and again.
-  const links = [...new Map(all.map((link) => [`${link.from} ${link.to}`, link])).values()]
-  const y = (index: number): number => HEAD + index * ROW + ROW / 2
-  const [head] = chain?.descriptors ?? []
+function Links({ chain, from: first, to: end }: { chain: ChainPicture | undefined; from: number; to: number }) {
+  const indices = chain?.descriptors ?? []
+  const all = indices.slice(1).map((to, i) => ({ from: indices[i] ?? 0, to }))
+  // A loop goes the same ways again and again; of a very large table only a part is drawn.
+  const isDrawn = (index: number): boolean => index >= first && index < end
+  const links = [...new Map(all.map((link) => [`${link.from} ${link.to}`, link])).values()].filter(
+    ({ from, to }) => isDrawn(from) && isDrawn(to),
+  )
+  const y = (index: number): number => HEAD + (index - first) * ROW + ROW / 2
+  const head = indices.find((index, place) => place === 0 && isDrawn(index))
   return (
-    <svg class="links" width={MARGIN} height={HEAD + rows * ROW} aria-hidden="true">
+    <svg class="links" width={MARGIN} height={HEAD + (end - first) * ROW} aria-hidden="true">
       {head !== undefined && <path class="link head" d={`M0 ${y(head)} H${MARGIN - 5}`} />}
       {head !== undefined && <path class="tip" d={tip(y(head))} />}
       {links.map(({ from, to }) => {

@@ -108,7 +108,7 @@ function pieceOf({ writable, bytes, len, addr, flags, next }: ScenarioPiece): Dr
   }
 }
 
-export function requestOf({ type, sector, pieces, text = '', head, ringEntry }: ScenarioRequest): DraftRequest {
+function requestOf({ type, sector, pieces, text = '', head, ringEntry }: ScenarioRequest): DraftRequest {
   return {
     type: textOf(type),
     sector: textOf(sector),

@@ -40,8 +40,10 @@ export function FrameList({ stepper }: { stepper: Stepper }) {
     else if (bottom > element.scrollTop + element.clientHeight) element.scrollTop = bottom - element.clientHeight
     look()
   }, [at, frames, length])
-  const first = Math.max(0, Math.min(view.top, at) - SPARE)
-  const last = Math.min(length, view.top + view.lines + SPARE)
+  // After a jump the box is scrolled only once this is drawn: the lines there are needed already.
+  const top = Math.abs(at - view.top) > view.lines + SPARE ? at : view.top
+  const first = Math.max(0, top - SPARE)
+  const last = Math.min(length, top + view.lines + SPARE)
   const shown = Array.from({ length: Math.max(last - first, 0) }, (_, i) => frames.at(from + first + i))
   return (
     <section class="card frames" aria-label="Frames">

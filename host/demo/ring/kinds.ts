@@ -57,3 +57,12 @@ export function duration(nanos: number): string {
   if (nanos < 1e9) return `${Number((nanos / 1e6).toFixed(1))} ms`
   return `${Number((nanos / 1e9).toFixed(3))} s`
 }
+
+/** Entries of a ring or table that are drawn at once. */
+const EXCERPT = 256
+
+/** Of a very large ring or table the part that `focus` lies in. */
+export function excerptOf(size: number, focus = 0): { from: number; to: number } {
+  const from = size <= EXCERPT ? 0 : Math.floor(focus / EXCERPT) * EXCERPT
+  return { from, to: Math.min(from + EXCERPT, size) }
+}

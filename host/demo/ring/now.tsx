@@ -38,7 +38,7 @@ export function NowCard({ stepper, onLook }: { stepper: Stepper; onLook: (gpa: n
 }
 
 /** A letter in a colour; the word for those who cannot see either. */
-export function KindTag({ kind }: { kind: Frame['kind'] }) {
+function KindTag({ kind }: { kind: Frame['kind'] }) {
   const { letter, word } = KINDS[kind]
   return (
     <span class={`kind ${kind}`}>

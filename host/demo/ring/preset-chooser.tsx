@@ -38,7 +38,7 @@ export function PresetChooser({ source }: { source: Source }) {
           ›
         </button>
       </div>
-      <p class="preset-said">{description ?? 'Step through it; or choose one of the presets.'}</p>
+      <p class="preset-said">{description ?? 'Built by hand, or from a link.'}</p>
     </div>
   )
 }

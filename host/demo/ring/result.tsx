@@ -19,7 +19,7 @@ export function Result({ picture, isLast }: { picture: Picture; isLast: boolean 
       <h2>{isLast ? 'Result' : 'So far'}</h2>
       <ul>
         {shown.length === 0 && <li class="muted">no request has been taken</li>}
-        {requests.length > SHOWN && <li class="muted">{count(requests.length - SHOWN, 'request')} before</li>}
+        {requests.length > SHOWN && <li class="muted">… earlier requests</li>}
         {shown.map((chain) => (
           <li key={`${chain.step}-${chain.head}-${chain.frame}`}>
             <Mark chain={chain} isLast={isLast} /> <span>{answerText(chain, isLast)}</span>

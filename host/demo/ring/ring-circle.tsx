@@ -3,7 +3,7 @@
 // that shows its bytes.
 
 import { useEffect, useRef } from 'preact/hooks'
-import { orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import { excerptOf, orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { Touched } from './walk-types.ts'
 
 export interface Slot {
@@ -54,33 +54,48 @@ export function RingCircle(props: RingCircleProps) {
   const at = (cursor: Cursor): number | undefined => (cursor.idx === undefined ? undefined : cursor.idx % slots.length)
   const box = useRef<HTMLDivElement>(null)
   const innerAt = at(inner)
+  const excerpt = excerptOf(slots.length, innerAt)
   useEffect(() => {
     const element = box.current
     if (isCircle || !element || innerAt === undefined) return
     const bead = element.querySelector<HTMLElement>(`[data-slot="${innerAt}"]`)
     if (bead) element.scrollTop = bead.offsetTop - element.clientHeight / 2
   }, [isCircle, innerAt])
-  return (
+  const middle = (
+    <p class={isCircle ? 'circle-middle' : 'small'}>
+      <strong>{pending ?? '?'}</strong> <span>{props.between.word}</span>
+      {excerpt.to - excerpt.from < slots.length && (
+        <span>
+          {' '}
+          · slots {excerpt.from} to {excerpt.to - 1} of {slots.length}
+        </span>
+      )}
+    </p>
+  )
+  const drawing = (
     <div class={isCircle ? 'circle' : 'slot-grid scroll'} ref={box}>
       {isCircle && <Drawing {...props} pending={pending} outerAt={at(outer)} innerAt={innerAt} />}
       <ol aria-label={label}>
-        {slots.map((slot, i) => (
-          <li key={slot.slot} style={isCircle ? place(i, slots.length, BEADS) : undefined}>
+        {slots.slice(excerpt.from, excerpt.to).map((slot) => (
+          <li key={slot.slot} style={isCircle ? place(slot.slot, slots.length, BEADS) : undefined}>
             <Bead
               slot={slot}
-              cursors={[outer, inner].filter((cursor) => at(cursor) === i).map(({ name }) => name)}
-              isPending={isPending(i, slots.length, props.between.from, pending)}
+              cursors={[outer, inner].filter((cursor) => at(cursor) === slot.slot).map(({ name }) => name)}
+              isPending={isPending(slot.slot, slots.length, props.between.from, pending)}
               onLook={props.onLook}
             />
           </li>
         ))}
       </ol>
-      {isCircle && (
-        <p class="circle-middle">
-          <strong>{pending ?? '?'}</strong>
-          <span>{props.between.word}</span>
-        </p>
-      )}
+      {isCircle && middle}
+    </div>
+  )
+  return isCircle ? (
+    drawing
+  ) : (
+    <div>
+      {drawing}
+      {middle}
     </div>
   )
 }

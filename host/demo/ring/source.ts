@@ -2,9 +2,10 @@
 // view hands over. Reads addresses, which anybody can have written: whatever is wrong with one is a line of text.
 
 import { useEffect, useState } from 'preact/hooks'
-import { Trace } from '../../replay/trace.ts'
+import { isTrace, Trace } from '../../replay/trace.ts'
 import { openedTrace } from '../open-trace.ts'
 import { fromBase64Url } from '../ui/files.ts'
+import { count } from './kinds.ts'
 import { PRESETS } from './presets.ts'
 import { runScenario } from './run-scenario.ts'
 import type { Preset, Scenario } from './scenario.ts'
@@ -32,6 +33,10 @@ export const FIRST_PRESET = PRESETS[0] as Preset
 
 /** Of what a link holds; browsers cut longer ones. */
 const LINK_MAX = 1 << 20
+/** Of the recording in a link, unpacked: what packs well can be a million times as long. */
+const LINK_BODY_MAX = 1 << 20
+/** Where a trace's header says how long it is unpacked (host/replay/FORMAT.md). */
+const BODY_AT = 20
 
 /** A message for the reader, who may not have written the address. */
 class SourceError extends Error {}
@@ -98,6 +103,10 @@ function linkedBytes(text: string): Uint8Array {
   }
   const bytes = fromBase64Url(text)
   if (!bytes) throw new SourceError('The link holds no recording, or not all of one: copy the whole link again.')
+  const body = bytes.length < BODY_AT + 4 ? 0 : new DataView(bytes.buffer).getUint32(BODY_AT, true)
+  if (isTrace(bytes) && body > LINK_BODY_MAX) {
+    throw new SourceError(`The recording in the link unpacks to ${body} bytes: only a file may be so long.`)
+  }
   return bytes
 }
 
@@ -145,5 +154,13 @@ async function ofBytes(
   const walk = walkOf(trace)
   if (walk.length === 0) throw new SourceError('The recording has no steps: there is nothing to show.')
   const ofStep = at ? walk.firstFrameOf(at) : undefined
-  return { scenario: undefined, preset: undefined, title, description: undefined, trace, walk, first: first ?? ofStep }
+  return {
+    scenario: undefined,
+    preset: undefined,
+    title,
+    description: `A recording of ${count(trace.steps.length, 'engine call')}, digest ${trace.digest}.`,
+    trace,
+    walk,
+    first: first ?? ofStep,
+  }
 }

@@ -221,7 +221,7 @@ function Summary({ samples, isRunning }: { samples: readonly ThrottleSample[]; i
   return (
     <p class="summary" role={isRunning ? undefined : 'status'}>
       <strong>At {(last.millis / 1000).toFixed(2)} s</strong>: {last.completedTotal.toLocaleString('en')} of{' '}
-      {count(last.offeredTotal, 'request')} completed, {last.bytesTotal.toLocaleString('en')} bytes; {waiting} waiting.{' '}
+      {count(last.offeredTotal, 'request')} completed, {count(last.bytesTotal, 'byte')}; {waiting} waiting.{' '}
       {last.isStalled ? `The head waits another ${Math.round(last.waitMillis)} ms. ` : 'No head waits. '}
       {balances.length > 0 ? `Balance: ${balances.join(', ')}. ` : 'No limits. '}
       Stalled {(last.stalledMillisTotal / 1000).toFixed(2)} s in all.

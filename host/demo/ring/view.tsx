@@ -14,6 +14,7 @@ import { PresetChooser } from './preset-chooser.tsx'
 import { RequestList } from './request-list.tsx'
 import { Result } from './result.tsx'
 import { Rings } from './rings.tsx'
+import { encodeScenario } from './scenario-code.ts'
 import { OpenFile, Share, useDroppedFiles } from './share.tsx'
 import { FIRST_PRESET, type Source, useSource } from './source.ts'
 import { useStepper } from './stepper.ts'
@@ -25,6 +26,11 @@ export default function RingView({ params, isShown }: ViewProps) {
   const loaded = useSource(params)
   const panel = PANELS.find(([name]) => name === params.get('panel'))?.[0] ?? 'step'
   const isOver = useDroppedFiles(isShown)
+  // Each kick begins at its first frame, also of what is shown already.
+  const [kicks, setKicks] = useState(0)
+  // The throttle keeps its time while another panel is shown.
+  const hadThrottle = useRef(false)
+  hadThrottle.current ||= panel === 'throttle'
   return (
     <>
       <header class="ring-top">
@@ -38,12 +44,20 @@ export default function RingView({ params, isShown }: ViewProps) {
       <div class="panel" hidden={panel !== 'step'}>
         {loaded.state === 'loading' && <p role="status">Running …</p>}
         {loaded.state === 'failed' && <Failed message={loaded.message} />}
-        {loaded.state === 'ready' && <Stage source={loaded.source} isShown={isShown && panel === 'step'} />}
+        {loaded.state === 'ready' && <Stage key={kicks} source={loaded.source} isShown={isShown && panel === 'step'} />}
       </div>
       <div class="panel" hidden={panel !== 'build'}>
-        <Builder scenario={(loaded.state === 'ready' && loaded.source.scenario) || FIRST_PRESET.scenario} />
+        <Builder
+          scenario={(loaded.state === 'ready' && loaded.source.scenario) || FIRST_PRESET.scenario}
+          onKick={(scenario) => {
+            setKicks(kicks + 1)
+            navigate('ring', { scenario: encodeScenario(scenario) })
+          }}
+        />
       </div>
-      {panel === 'throttle' && <Throttle isShown={isShown} />}
+      <div class="panel" hidden={panel !== 'throttle'}>
+        {hadThrottle.current && <Throttle isShown={isShown && panel === 'throttle'} />}
+      </div>
       {isOver && (
         <p class="drop-hint" aria-hidden="true">
           Drop the .trace file to open it
@@ -68,7 +82,7 @@ function Panels({ panel, params }: { panel: string; params: URLSearchParams }) {
   return (
     <nav class="panels" aria-label="Ring view">
       {PANELS.map(([name, title]) => (
-        <a key={name} href={hash(name)} aria-current={name === panel ? 'page' : undefined}>
+        <a key={name} href={hash(name)} aria-current={name === panel ? 'true' : undefined}>
           {title}
         </a>
       ))}

@@ -1,5 +1,5 @@
-// The form of the Ring view in a real Chromium: requests built by hand, whole and broken with each of its switches, lead
-// to what CONTRACT.md says; what is wrong in the form is said at its field, and nothing is kicked until it is mended.
+// The form of the Ring view in a real Chromium: requests built by hand, whole and broken with each of its switches,
+// lead to what CONTRACT.md says; what is wrong in the form is said at its field, and nothing is kicked until it is mended.
 
 import type { Page } from 'playwright-core'
 import { suite } from 'uvu'
@@ -204,6 +204,15 @@ if (hasChromium()) {
     await page.getByText(/262144 bytes of guest RAM/).waitFor()
     assert.is(await page.getByRole('form', { name: 'Build a request' }).isVisible(), true)
     assert.equal(errors, [])
+    await context.close()
+  })
+
+  test('kicked once more without a change -> from the first frame again', async ({ demo }) => {
+    const { page, context } = await openForm(demo)
+    await kick(page)
+    await page.getByRole('link', { name: 'Build a request' }).click()
+    await page.getByRole('button', { name: 'Kick', exact: true }).click()
+    await page.getByText('frame 1 of 25').waitFor()
     await context.close()
   })
 

@@ -57,7 +57,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'event-idx': [ok(0, 'IN', 513), ok(3, 'IN', 513), ok(6, 'IN', 513), 'I 1 interrupt, 1 publish without one'],
   'no-interrupt': [ok(0, 'IN', 513), 'I no interrupt, 1 publish without one'],
   wrap: [
-    '2 requests before',
+    '… earlier requests',
     ok(0, 'FLUSH', 1),
     ok(2, 'FLUSH', 1),
     ok(0, 'FLUSH', 1),

@@ -1,5 +1,5 @@
-// What goes in and out of the Ring view in a real Chromium: links that lead back to a frame, .trace files that replay in
-// Node with the same digest, files and recordings that are opened, and addresses that anybody can have written.
+// What goes in and out of the Ring view in a real Chromium: links that lead back to a frame, .trace files that replay
+// in Node with the same digest, files and recordings that are opened, and addresses that anybody can have written.
 
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
@@ -13,11 +13,18 @@ const test = suite<{ demo: DemoBrowser }>('ring view: share')
 const linux = readFileSync('test/golden/linux.trace')
 const base64url = (text: string | Uint8Array): string => Buffer.from(text).toString('base64url')
 
+/** A trace whose header says that it is so long when it is unpacked. */
+function saysBytes(count: number): Uint8Array {
+  const file = Uint8Array.from(linux)
+  new DataView(file.buffer).setUint32(20, count, true)
+  return file
+}
+
 /** Fragment of the address, and how the one message about it begins. */
 const HOSTILE: readonly (readonly [fragment: string, message: RegExp])[] = [
   ['#ring?scenario=', /scenario/],
   ['#ring?scenario=%%%', /scenario/],
-  ['#ring?scenario=<img src=x onerror=alert(1)>', /character 0 is no letter/],
+  ['#ring?scenario=<img src=x onerror=alert(1)>', /no base64url/],
   [`#ring?scenario=${base64url('{')}`, /does not hold a scenario/],
   [`#ring?scenario=${base64url('null')}`, /must be an object/],
   [`#ring?scenario=${base64url('{"v":1,"device":{"sectors":1,"queueSize":3},"actions":[]}')}`, /power of two/],
@@ -28,6 +35,7 @@ const HOSTILE: readonly (readonly [fragment: string, message: RegExp])[] = [
   [`#ring?trace=${base64url('nonsense')}`, /this is no trace/],
   [`#ring?trace=${base64url(linux.subarray(0, 1000))}`, /cut off/],
   [`#ring?trace=${base64url(Uint8Array.from(linux, (byte, i) => (i === 900 ? byte ^ 1 : byte)))}`, /damaged/],
+  [`#ring?trace=${base64url(saysBytes(0x7fffffff))}`, /unpacks to 2147483647 bytes/],
   [`#ring?trace=${'A'.repeat(1_100_000)}`, /open the file instead/],
   ['#ring?opened=1234', /handed over within the page and is gone/],
   ['#ring?preset=nothing-of-this-name', /no preset 'nothing-of-this-name'/],
@@ -144,6 +152,34 @@ if (hasChromium()) {
       await toLastFrame(page)
       assert.ok((await resultsOf(page)).length > 1, name)
     }
+    assert.equal(errors, [])
+    await context.close()
+  })
+
+  test('a long recording: to its end, back, into its middle; only lines that can be seen are in the page', async ({
+    demo,
+  }) => {
+    const { page, errors, context } = await openRing(demo)
+    const { steps } = await Trace.parse(linux)
+    // What the driver does after its reset may come any number of times.
+    const [init, ...rest] = steps
+    const many = Array.from({ length: 40 }, () => rest).flat()
+    const buffer = Buffer.from(await new Trace(init ? [init, ...many] : []).bytes())
+    await page.locator('input[type=file]').setInputFiles({ ...FILE, buffer })
+    await page.getByRole('heading', { name: '2,320 requests' }).waitFor()
+    const lines = page.getByRole('region', { name: 'Frames' }).getByRole('listitem')
+    for (const [key, place] of [
+      ['End', /^(\d{5}) of \1$/],
+      ['ArrowLeft', /^\d{5} of \d{5}$/],
+      ['Home', /^1 of \d{5}$/],
+    ] as const) {
+      await page.keyboard.press(key)
+      assert.match(await placeOf(page), place)
+      assert.ok((await lines.count()) < 100, key)
+    }
+    await page.getByRole('slider', { name: 'Frame' }).fill('30000')
+    assert.match(await placeOf(page), /^30001 of/)
+    assert.ok((await lines.count()) < 100)
     assert.equal(errors, [])
     await context.close()
   })

@@ -1,5 +1,5 @@
-// Stepping through a virtqueue in a real Chromium: buttons, keys, scrubber, list and clock lead to the same frames; what
-// a frame touches is marked where it lies and in words; backwards everything looks as it did forwards.
+// Stepping through a virtqueue in a real Chromium: buttons, keys, scrubber, list and clock lead to the same frames;
+// what a frame touches is marked where it lies and in words; backwards everything looks as it did forwards.
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

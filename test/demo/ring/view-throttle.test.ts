@@ -114,6 +114,18 @@ if (hasChromium()) {
     await context.close()
   })
 
+  test('another panel and back -> time is where it was', async ({ demo }) => {
+    const { page, context } = await openPanel(demo)
+    await page.getByRole('button', { name: 'Step 1 s' }).click()
+    await summaryAt(page, '1.00')
+    await page.getByRole('link', { name: 'Step through' }).click()
+    await page.getByRole('region', { name: 'This frame' }).waitFor()
+    await page.getByRole('link', { name: 'Throttle' }).click()
+    await page.getByRole('button', { name: 'Step 1 s' }).click()
+    await summaryAt(page, '2.00')
+    await context.close()
+  })
+
   test('wrong limits and loads: told at their field, and what holds goes on holding', async ({ demo }) => {
     const { page, errors, context } = await openPanel(demo)
     const limits = page.getByRole('group', { name: 'Limits of the disk' })

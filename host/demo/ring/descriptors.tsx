@@ -85,7 +85,7 @@ function Row({ row, onLook }: { row: DescriptorRow; onLook: Look }) {
       <th class="num" scope="row">
         <button
           type="button"
-          class="plain mono"
+          class="to-bytes mono"
           aria-label={`descriptor ${index}${state ? `, ${state}` : ''}${touchedWords(touched)}: show its bytes`}
           onClick={() => onLook(row.gpa, 16)}
         >

@@ -78,7 +78,7 @@ export function HexView({ picture, range, isFollowing, dump, onLook, onFollow }:
         </table>
         <Places picture={picture} range={range} onLook={onLook} />
       </div>
-      <p class="legend small muted">
+      <p class="dump-legend small muted">
         <span class="sample">00</span> as the driver left it <span class="sample devices">00</span> written by the
         device <span class="sample unknown">··</span> not known <TouchedLegend touched={picture.touched} />
       </p>

@@ -24,7 +24,7 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
     if (at !== undefined) stepper.goToFrame(at)
   }
   return (
-    <section class="card requests" aria-label="Requests">
+    <section class="card request-table" aria-label="Requests">
       <header class="frames-head">
         <h2>{count(requests.length, 'request')}</h2>
         {pages > 1 && (
@@ -41,7 +41,7 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
           </p>
         )}
       </header>
-      <ScrollBox class="requests-box" label="Requests, table">
+      <ScrollBox class="request-table-box" label="Requests, table">
         <table>
           <thead>
             <tr>
@@ -74,7 +74,7 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
                 <td class="num">
                   <button
                     type="button"
-                    class="plain mono"
+                    class="to-bytes mono"
                     aria-label={`Go to the request of step ${request.step}, head ${request.head}`}
                     onClick={() => go(request)}
                   >

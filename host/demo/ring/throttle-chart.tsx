@@ -26,7 +26,7 @@ export function ThrottleChart({ samples }: { samples: readonly ThrottleSample[] 
   if (!plot) return <div class="chart-room" />
   const shown = samples.slice(-WINDOW)
   return (
-    <figure class="charts" aria-label="Charts of the throttle; the same numbers are in the table of samples">
+    <figure class="throttle-charts" aria-label="Charts of the throttle; the same numbers are in the table of samples">
       <Legend />
       <Chart plot={plot} make={balanceOptions} data={balanceData(shown)} samples={shown} height={BALANCE_HEIGHT} />
       <Chart plot={plot} make={countOptions} data={countData(shown)} samples={shown} height={COUNT_HEIGHT} />
@@ -36,21 +36,21 @@ export function ThrottleChart({ samples }: { samples: readonly ThrottleSample[] 
 
 function Legend() {
   return (
-    <figcaption class="legend small">
+    <figcaption class="chart-keys small">
       <span>
-        <i class="swatch ops" /> balance, requests (left)
+        <i class="chart-key ops" /> balance, requests (left)
       </span>
       <span>
-        <i class="swatch bytes" /> balance, bytes (right)
+        <i class="chart-key bytes" /> balance, bytes (right)
       </span>
       <span>
-        <i class="swatch stalled" /> the head waits
+        <i class="chart-key stalled" /> the head waits
       </span>
       <span>
-        <i class="swatch done" /> completed in the interval
+        <i class="chart-key done" /> completed in the interval
       </span>
       <span>
-        <i class="swatch waiting" /> waiting
+        <i class="chart-key waiting" /> waiting
       </span>
     </figcaption>
   )
@@ -98,7 +98,7 @@ function Chart({ plot, make, data, samples, height }: ChartProps) {
     }
   }, [plot, make, height, scheme])
   useEffect(() => chart.current?.setData(data), [data])
-  return <div class="chart" ref={box} style={{ height: `${height}px` }} aria-hidden="true" />
+  return <div class="throttle-chart" ref={box} style={{ height: `${height}px` }} aria-hidden="true" />
 }
 
 /** A canvas knows no custom properties. */

@@ -80,7 +80,7 @@ function Panels({ panel, params }: { panel: string; params: URLSearchParams }) {
     return routeHash('ring', name === 'step' ? others : { ...others, panel: name })
   }
   return (
-    <nav class="panels" aria-label="Ring view">
+    <nav class="ring-panels" aria-label="Ring view">
       {PANELS.map(([name, title]) => (
         <a key={name} href={hash(name)} aria-current={name === panel ? 'true' : undefined}>
           {title}

@@ -46,7 +46,7 @@ async function breakIt(page: Page): Promise<void> {
 
 async function stepTime(page: Page): Promise<void> {
   for (let i = 0; i < 6; i++) await page.getByRole('button', { name: 'Step 1 s' }).click()
-  await page.locator('.chart canvas').nth(1).waitFor()
+  await page.locator('.throttle-chart canvas').nth(1).waitFor()
   await page.getByText('samples as a table').click()
 }
 

@@ -152,8 +152,8 @@ if (hasChromium()) {
     for (const scheme of ['light', 'dark'] as const) {
       const { page, errors, context } = await openPanel(demo, scheme)
       for (let i = 0; i < 4; i++) await page.getByRole('button', { name: 'Step 1 s' }).click()
-      await page.locator('.chart canvas').nth(1).waitFor()
-      const colours = await page.locator('.chart canvas').evaluateAll((canvases) =>
+      await page.locator('.throttle-chart canvas').nth(1).waitFor()
+      const colours = await page.locator('.throttle-chart canvas').evaluateAll((canvases) =>
         canvases.map((canvas) => {
           const { width, height } = canvas as HTMLCanvasElement
           const pixels = (canvas as HTMLCanvasElement).getContext('2d')?.getImageData(0, 0, width, height).data ?? []

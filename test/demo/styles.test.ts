@@ -17,12 +17,25 @@ function filesOf(folder: string, end: string): string[] {
     .map((name) => join('host/demo', folder, name))
 }
 
+/** Selectors of rules that are nested in no other one. */
+function outerSelectors(css: string): string[] {
+  const found: string[] = []
+  const around: string[] = []
+  for (const [, text = '', mark] of css.matchAll(/([^{};]*)([{};])/g)) {
+    if (mark === '}') around.pop()
+    if (mark !== '{') continue
+    if (around.every((outer) => outer.startsWith('@'))) found.push(text)
+    around.push(text.trim())
+  }
+  return found
+}
+
 /** Classes that a view's style sheets begin a selector with, where that is not the view's own class. */
 function bareClasses(view: string): Set<string> {
   const bare = new Set<string>()
   for (const file of filesOf(view, '.css')) {
     const rules = readSource(file).replace(/\/\*[\s\S]*?\*\//g, '')
-    for (const [, selectors = ''] of rules.matchAll(/([^{};]+)\{/g)) {
+    for (const selectors of outerSelectors(rules)) {
       for (const selector of selectors.split(',')) {
         const [, first] = /^\s*\.([\w-]+)/.exec(selector) ?? []
         if (first !== undefined && first !== view) bare.add(first)

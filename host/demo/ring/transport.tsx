@@ -158,8 +158,8 @@ function useKeys(stepper: Stepper, isShown: boolean): void {
 export function KeyHelp() {
   return (
     <p class="keys small muted">
-      Keys: <kbd>←</kbd> <kbd>→</kbd> step, <kbd>Shift</kbd> with them to a decision, <kbd>Home</kbd> <kbd>End</kbd>{' '}
-      first and last frame, <kbd>Space</kbd> play and pause. In a form field they do what they always do.
+      Keys: <kbd>←</kbd> <kbd>→</kbd> step, with <kbd>Shift</kbd> to a decision; <kbd>Home</kbd> <kbd>End</kbd> first
+      and last frame; <kbd>Space</kbd> play and pause. In a form field they do what they always do.
     </p>
   )
 }

@@ -1,5 +1,6 @@
 // The form of the Ring view in a real Chromium: requests built by hand, whole and broken with each of its switches,
-// lead to what CONTRACT.md says; what is wrong in the form is said at its field, and nothing is kicked until it is mended.
+// lead to what CONTRACT.md says; what is wrong in the form is said at its field, and nothing is kicked until it is
+// mended.
 
 import type { Page } from 'playwright-core'
 import { suite } from 'uvu'

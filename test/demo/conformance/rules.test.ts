@@ -227,6 +227,7 @@ if (hasChromium()) {
     await page.keyboard.press('Enter')
     await page.getByRole('region', { name: 'Ring', exact: true }).waitFor()
     assert.match(hashOf(opened), /^#ring\?opened=\d+/)
+    assert.is(await page.locator(':focus').getAttribute('id'), 'content', 'the focus comes along')
     const [{ file, at }] = (await page.evaluate('recordings')) as [{ file: number[]; at: number }]
     const trace = await Trace.parse(Uint8Array.from(file))
     assert.is(replay(trace).divergence?.message, undefined)

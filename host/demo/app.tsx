@@ -4,6 +4,7 @@
 import { type ComponentType, render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { routeHash, useRoute, VIEWS, type ViewName } from './route.ts'
+import { focusContent, useFocusOutOfHidden } from './ui/focus.ts'
 import { ThemeSelect } from './ui/theme.tsx'
 
 /** What every view is given. */
@@ -29,13 +30,14 @@ function App() {
   const route = useRoute()
   const [visited, setVisited] = useState<Partial<Record<ViewName, URLSearchParams>>>({})
   const seen = { ...visited, [route.view]: route.params }
+  useFocusOutOfHidden()
   useEffect(() => {
     setVisited((before) => ({ ...before, [route.view]: route.params }))
     document.title = `${TITLES[route.view]} · virtio-blk-wasm`
   }, [route])
   return (
     <>
-      <button type="button" class="skip" onClick={() => document.getElementById('content')?.focus()}>
+      <button type="button" class="skip" onClick={focusContent}>
         Skip to the content
       </button>
       <header class="page-header">

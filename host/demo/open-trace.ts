@@ -4,8 +4,8 @@
 import { navigate } from './route.ts'
 
 export interface OpenedTrace {
-  /** a .trace file's bytes */
-  readonly bytes: Uint8Array
+  /** a .trace file's bytes, or why there are none */
+  readonly bytes: Uint8Array | Error
   /** what it is, for the heading */
   readonly title: string
   /** number of the step to begin at, from 0 */
@@ -16,8 +16,8 @@ const opened = new Map<string, OpenedTrace>()
 /** Older ones are forgotten: their addresses then lead to a view that says so. */
 const KEPT = 8
 
-/** Goes to the Ring view, which shows the recording from its step `at` on. */
-export function openTrace(bytes: Uint8Array, { title = 'a recording', at = 0 } = {}): void {
+/** Goes to the Ring view, which shows the recording from its step `at` on, or the error. */
+export function openTrace(bytes: OpenedTrace['bytes'], { title = 'a recording', at = 0 } = {}): void {
   const name = String(Date.now())
   opened.set(name, { bytes, title, at })
   for (const old of [...opened.keys()].slice(0, -KEPT)) opened.delete(old)

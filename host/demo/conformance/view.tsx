@@ -17,7 +17,7 @@ import { type Kit, useKit } from './use-kit.ts'
 
 const GOLDEN = 'golden'
 
-export default function ConformanceView({ params }: ViewProps) {
+export default function ConformanceView({ params, isShown }: ViewProps) {
   const kit = useKit()
   const [flavour, setFlavour] = useState<Flavour>(FLAVOURS[0])
   const { filters, wrong } = filtersOf(params)
@@ -46,14 +46,21 @@ export default function ConformanceView({ params }: ViewProps) {
       {isGolden ? (
         <GoldenTraces />
       ) : (
-        <Rules params={params} kit={kit} filters={filters} wrong={wrong} flavour={flavour} onFlavour={setFlavour} />
+        <Rules
+          params={params}
+          isShown={isShown}
+          kit={kit}
+          filters={filters}
+          wrong={wrong}
+          flavour={flavour}
+          onFlavour={setFlavour}
+        />
       )}
     </>
   )
 }
 
-interface RulesProps {
-  params: URLSearchParams
+interface RulesProps extends ViewProps {
   kit: Kit
   filters: Filters
   wrong: readonly string[]
@@ -61,8 +68,8 @@ interface RulesProps {
   onFlavour: (flavour: Flavour) => void
 }
 
-function Rules({ params, kit, filters, wrong, flavour, onFlavour }: RulesProps) {
-  const [text, setText, choose] = useAddress(params, filters)
+function Rules({ params, isShown, kit, filters, wrong, flavour, onFlavour }: RulesProps) {
+  const [text, setText, choose] = useAddress(params, isShown, filters)
   const chosen = { ...filters, q: text }
   const rows = filtered(ROWS, chosen, (id) => kit.results.get(id)?.result)
   return (
@@ -89,10 +96,11 @@ function Rules({ params, kit, filters, wrong, flavour, onFlavour }: RulesProps) 
 
 /**
  * The text as it is typed, and a way to choose filters. Typing is seen at once; the address follows when it pauses,
- * because browsers limit how often it may change.
+ * because browsers limit how often it may change, and only while it is this view's.
  */
 function useAddress(
   params: URLSearchParams,
+  isShown: boolean,
   filters: Filters,
 ): [string, (text: string) => void, (filters: Filters) => void] {
   const { q = '' } = filters
@@ -102,20 +110,22 @@ function useAddress(
     isOurs.current = true
     replaceParams('conformance', paramsOf(next))
   }
-  // A link or the back button, not what was typed since.
+  const followed = useRef(params)
+  // A link or the back button to other filters, not what was typed since.
   useEffect(() => {
-    if (!isOurs.current) setText(q)
+    if (!isOurs.current && String(params) !== String(followed.current)) setText(q)
     isOurs.current = false
+    followed.current = params
   }, [params])
   useEffect(() => {
-    if (text === q) return
+    if (text === q || !isShown) return
     const timer = setTimeout(() => choose({ ...filters, q: text }), 300)
     return () => clearTimeout(timer)
-  })
+  }, [text, q, isShown])
   return [text, setText, choose]
 }
 
-function Run(props: Omit<RulesProps, 'params' | 'wrong'> & { onFilters: (filters: Filters) => void }) {
+function Run(props: Omit<RulesProps, keyof ViewProps | 'wrong'> & { onFilters: (filters: Filters) => void }) {
   const { kit, flavour, onFlavour, filters, onFilters } = props
   const isRunning = kit.doing?.what === 'all'
   const results = ROWS.flatMap(({ id }) => kit.results.get(id)?.result ?? [])

@@ -1,6 +1,7 @@
 // One request of the form: type, sector, layout, its pieces, payload, and the switches that break it.
 
 import { useState } from 'preact/hooks'
+import { ActionButton } from '../ui/action-button.tsx'
 import { BREAKAGE_GROUPS, BREAKAGES, type BreakageId } from './breakages.ts'
 import type { DraftPiece, DraftRequest, Messages } from './draft.ts'
 import { Check, Field, Fold, Select } from './fields.tsx'
@@ -198,15 +199,9 @@ function Pieces({ pieces, name, messages, onChange }: PiecesProps) {
                     />
                   ))}
                 <td class="piece-buttons">
-                  <button
-                    type="button"
-                    class="icon"
-                    aria-label={`Piece ${i + 1}: up`}
-                    disabled={i === 0}
-                    onClick={() => swap(i)}
-                  >
+                  <ActionButton class="icon" label={`Piece ${i + 1}: up`} isDisabled={i === 0} onClick={() => swap(i)}>
                     ↑
-                  </button>
+                  </ActionButton>
                   <button
                     type="button"
                     class="icon"

@@ -1,6 +1,7 @@
 // The request in hand, from its header to its answer: what the chain of descriptors means once the two byte streams
 // are put together. A box for each part, in chain order, each a button that shows its bytes.
 
+import { ActionButton } from '../ui/action-button.tsx'
 import { hex, orUnknown } from './kinds.ts'
 import type { Look } from './rings.tsx'
 import type { ChainPicture, DataSpan, Touched } from './walk-types.ts'
@@ -127,10 +128,9 @@ function Part({ title, direction = 'readable', where, touched, onLook, children 
   const isInReach = where !== undefined && where.gpa <= BigInt(Number.MAX_SAFE_INTEGER)
   return (
     <li class={`part ${direction}${touched ? ` touched ${touched}` : ''}`}>
-      <button
-        type="button"
+      <ActionButton
         class="part-button"
-        disabled={!isInReach}
+        isDisabled={!isInReach}
         title={where && `Show the bytes from ${hex(where.gpa)} on`}
         onClick={() => where && onLook(Number(where.gpa), where.len)}
       >
@@ -139,7 +139,7 @@ function Part({ title, direction = 'readable', where, touched, onLook, children 
         </span>
         {children}
         <span class="muted small mono">{where ? hex(where.gpa) : 'not found yet'}</span>
-      </button>
+      </ActionButton>
     </li>
   )
 }

@@ -2,6 +2,7 @@
 // driver wrote from those that the device wrote, marks what the frame touches, and shows what is not known as unknown.
 
 import { useEffect, useState } from 'preact/hooks'
+import { ActionButton } from '../ui/action-button.tsx'
 import { hex } from './kinds.ts'
 import { DEVICES, type Dump, type Picture, type Touched, UNKNOWN } from './walk-types.ts'
 
@@ -37,15 +38,9 @@ export function HexView({ picture, range, isFollowing, dump, onLook, onFollow }:
         <h2>Guest RAM</h2>
         <Address at={range.gpa} onLook={onLook} />
         <span class="hex-pages">
-          <button
-            type="button"
-            class="icon"
-            aria-label="Lower addresses"
-            disabled={first === 0}
-            onClick={() => page(-1)}
-          >
+          <ActionButton class="icon" label="Lower addresses" isDisabled={first === 0} onClick={() => page(-1)}>
             ↑
-          </button>
+          </ActionButton>
           <button type="button" class="icon" aria-label="Higher addresses" onClick={() => page(1)}>
             ↓
           </button>

@@ -203,7 +203,18 @@ const DECISIONS: Readonly<Record<number, readonly Reference[]>> = {
   ],
   [abi.REQUEST_FAULT_FLUSH_DATA]: [said('request fault c', '5.2.6.1', 'drv.blk.op.4', 'A flush carries no data.')],
   [abi.REQUEST_FAULT_ALIGNMENT]: [
-    said('request fault d', '5.2.6.1', 'drv.blk.op.5', 'The data of reads and writes is a multiple of 512 bytes.'),
+    said(
+      'request fault d',
+      '5.2.6.1',
+      'drv.blk.op.5',
+      'Data and sector are whole blocks of blk_size (512 bytes unless the device says otherwise).',
+    ),
+    said(
+      'request fault d',
+      '5.2.5',
+      'blk.cfg.blk-size.1',
+      'The standard asks for multiples of 512 bytes and calls blk_size a hint; this device takes whole blocks.',
+    ),
   ],
   [abi.REQUEST_FAULT_DIRECTION]: [
     said(

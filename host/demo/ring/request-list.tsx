@@ -3,6 +3,7 @@
 import { useMemo, useState } from 'preact/hooks'
 import { type ListedRequest, list } from '../../replay/listing.ts'
 import type { Trace } from '../../replay/trace.ts'
+import { ActionButton } from '../ui/action-button.tsx'
 import { statusText } from './chain.tsx'
 import { count, duration } from './kinds.ts'
 import { ScrollBox } from './scroll-box.tsx'
@@ -29,15 +30,15 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
         <h2>{count(requests.length, 'request')}</h2>
         {pages > 1 && (
           <p class="toolbar center small">
-            <button type="button" disabled={page === 0} onClick={() => setPage(page - 1)}>
+            <ActionButton isDisabled={page === 0} onClick={() => setPage(page - 1)}>
               Earlier
-            </button>
+            </ActionButton>
             <span>
               {page * PAGE + 1} to {page * PAGE + shown.length}
             </span>
-            <button type="button" disabled={page === pages - 1} onClick={() => setPage(page + 1)}>
+            <ActionButton isDisabled={page === pages - 1} onClick={() => setPage(page + 1)}>
               Later
-            </button>
+            </ActionButton>
           </p>
         )}
       </header>

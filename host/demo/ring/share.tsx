@@ -10,6 +10,8 @@ import type { Source } from './source.ts'
 
 /** Characters of a link that every browser and most chat programs carry. */
 const LINK_MAX = 8000
+/** Bytes of a file: what a page can hold of it, packed and unpacked. */
+const FILE_MAX = 1 << 30
 
 export function Share({ source, frame }: { source: Source; frame: number }) {
   const [said, setSaid] = useState('')
@@ -67,7 +69,21 @@ async function linkTo({ scenario, trace }: Source, frame: number): Promise<strin
 }
 
 async function openFile(file: File): Promise<void> {
-  openTrace(new Uint8Array(await file.arrayBuffer()), { title: file.name })
+  openTrace(await contentOf(file), { title: file.name })
+}
+
+/** Its bytes, or why there are none: a folder can be dropped too, and a file can be gone by now. */
+async function contentOf(file: File): Promise<Uint8Array | Error> {
+  const { name, size } = file
+  if (size > FILE_MAX) {
+    const [has, most] = [size, FILE_MAX].map((bytes) => bytes.toLocaleString('en'))
+    return new Error(`${name} has ${has} bytes: more than ${most} cannot be opened here; replay it with vblk replay.`)
+  }
+  try {
+    return new Uint8Array(await file.arrayBuffer())
+  } catch (error) {
+    return new Error(`${name} could not be read (${(error as Error).name}): is it a file, and still there?`)
+  }
 }
 
 export function OpenFile() {

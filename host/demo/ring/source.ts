@@ -119,6 +119,7 @@ async function ofOpened(name: string, params: URLSearchParams): Promise<Source> 
     )
   }
   const { bytes, title } = opened
+  if (bytes instanceof Error) throw bytes
   return ofBytes(bytes, { title, at: numberOf(params, 'at') ?? opened.at, ...given(numberOf(params, 'frame')) })
 }
 

@@ -2,6 +2,7 @@
 // Moves a stepper; draws nothing of the memory.
 
 import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { ActionButton } from '../ui/action-button.tsx'
 import { KINDS } from './kinds.ts'
 import { SPEEDS, type Stepper } from './stepper.ts'
 
@@ -14,8 +15,8 @@ export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boo
   return (
     <section class="transport" aria-label="Stepping">
       <div class="transport-buttons">
-        <Button label="First frame" disabled={isFirst} onClick={() => stepper.go(0)} path="M5 4v12M16 4 8 10l8 6z" />
-        <Button label="Back" disabled={isFirst} onClick={() => stepper.step(-1)} path="M14 4 6 10l8 6z" />
+        <Button label="First frame" isDisabled={isFirst} onClick={() => stepper.go(0)} path="M5 4v12M16 4 8 10l8 6z" />
+        <Button label="Back" isDisabled={isFirst} onClick={() => stepper.step(-1)} path="M14 4 6 10l8 6z" />
         <button
           type="button"
           class="primary play"
@@ -25,21 +26,21 @@ export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boo
         >
           <Icon path={isPlaying ? 'M6 4h3v12H6zM11 4h3v12h-3z' : 'M6 4l10 6-10 6z'} />
         </button>
-        <Button label="Step" disabled={isLast} onClick={() => stepper.step(1)} path="M6 4l8 6-8 6z" />
+        <Button label="Step" isDisabled={isLast} onClick={() => stepper.step(1)} path="M6 4l8 6-8 6z" />
         <Button
           label="Last frame"
-          disabled={isLast}
+          isDisabled={isLast}
           onClick={() => stepper.go(stepper.length - 1)}
           path="M4 4l8 6-8 6zM15 4v12"
         />
       </div>
       <div class="transport-jumps">
-        <button type="button" disabled={isLast} onClick={() => stepper.toDecision(1)}>
+        <ActionButton isDisabled={isLast} onClick={() => stepper.toDecision(1)}>
           Next decision
-        </button>
-        <button type="button" disabled={isLast} onClick={() => stepper.toRequest(1)}>
+        </ActionButton>
+        <ActionButton isDisabled={isLast} onClick={() => stepper.toRequest(1)}>
           Next request
-        </button>
+        </ActionButton>
       </div>
       <Scrubber stepper={stepper} />
       <select
@@ -59,18 +60,11 @@ export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boo
   )
 }
 
-function Button(props: { label: string; path: string; disabled: boolean; onClick: () => void }) {
+function Button({ path, ...props }: { label: string; path: string; isDisabled: boolean; onClick: () => void }) {
   return (
-    <button
-      type="button"
-      class="icon"
-      aria-label={props.label}
-      title={`${props.label}${KEYS[props.label] ?? ''}`}
-      disabled={props.disabled}
-      onClick={props.onClick}
-    >
-      <Icon path={props.path} />
-    </button>
+    <ActionButton class="icon" title={`${props.label}${KEYS[props.label] ?? ''}`} {...props}>
+      <Icon path={path} />
+    </ActionButton>
   )
 }
 

@@ -4,6 +4,7 @@
 import { useMemo, useRef, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
 import { navigate, routeHash } from '../route.ts'
+import { useFocusOnLeaving } from '../ui/focus.ts'
 import { Builder } from './builder.tsx'
 import { Chain } from './chain.tsx'
 import { DeviceStrip } from './device-strip.tsx'
@@ -91,8 +92,10 @@ function Panels({ panel, params }: { panel: string; params: URLSearchParams }) {
 }
 
 function Failed({ message }: { message: string }) {
+  const box = useRef<HTMLDivElement>(null)
+  useFocusOnLeaving(box)
   return (
-    <div class="notice bad" role="alert">
+    <div ref={box} class="notice bad" role="alert">
       <p>{message}</p>
       <p class="toolbar">
         <button type="button" class="primary" onClick={() => navigate('ring')}>

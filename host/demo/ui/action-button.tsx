@@ -7,15 +7,20 @@ interface Props {
   onClick: () => void
   isDisabled: boolean
   class?: string
+  /** where what it shows is no name */
+  label?: string
+  title?: string | undefined
   children: ComponentChildren
 }
 
-export function ActionButton({ onClick, isDisabled, class: className, children }: Props) {
+export function ActionButton({ onClick, isDisabled, class: className, label, title, children }: Props) {
   return (
     <button
       type="button"
       class={className}
+      aria-label={label}
       aria-disabled={isDisabled}
+      title={title}
       onClick={() => {
         if (!isDisabled) onClick()
       }}

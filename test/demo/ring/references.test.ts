@@ -14,6 +14,9 @@ import {
   INTERRUPT_REFERENCES,
   type Reference,
 } from '../../../host/demo/ring/references.ts'
+import { runScenario } from '../../../host/demo/ring/run-scenario.ts'
+import type { ScenarioRequest } from '../../../host/demo/ring/scenario.ts'
+import { walkOf } from '../../../host/demo/ring/walk.ts'
 import { ARGUMENTS, type Call, type Step } from '../../../host/replay/step.ts'
 
 const test = suite('references of the Ring view')
@@ -117,6 +120,36 @@ test('references: each request fault -> its letter in the contract', () => {
   for (const [name, code] of constants('REQUEST_FAULT_')) {
     const event = { kind: abi.TRACE_VERDICT, at: 0, low: code >>> 0, high: 0 }
     for (const { rule } of eventReferences(event)) assert.is(rule, `request fault ${LETTERS[name]}`)
+  }
+})
+
+test('references: fault d on a disk of 4096-byte blocks -> whole blocks, data and sector; what is refused fits 512', async () => {
+  const read = (sector: bigint, bytes: number): ScenarioRequest => ({
+    type: spec.VIRTIO_BLK_T_IN,
+    sector,
+    pieces: [
+      { writable: false, bytes: 16 },
+      { writable: true, bytes },
+      { writable: true, bytes: 1 },
+    ],
+  })
+  const { trace, before } = await runScenario({
+    device: { sectors: 64, queueSize: 16, blockSize: 4096 },
+    actions: [{ do: 'kick', requests: [read(0n, 512), read(1n, 4096), read(8n, 4096)] }],
+  })
+  const walk = walkOf(trace, before)
+  const decisions = walk.framesAt(0, walk.length).filter(({ kind }) => kind === 'decision')
+  assert.equal(
+    decisions.map(({ code }) => code),
+    [abi.REQUEST_FAULT_ALIGNMENT, abi.REQUEST_FAULT_ALIGNMENT, abi.VERDICT_READ],
+  )
+  for (const { references } of decisions.slice(0, 2)) {
+    const [first, ...others] = references
+    assert.match(first?.why ?? '', /^Data and sector are whole blocks of blk_size/)
+    assert.equal(
+      others.map(({ row }) => row),
+      ['blk.cfg.blk-size.1'],
+    )
   }
 })
 

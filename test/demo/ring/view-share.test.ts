@@ -1,7 +1,9 @@
 // What goes in and out of the Ring view in a real Chromium: links that lead back to a frame, .trace files that replay
 // in Node with the same digest, files and recordings that are opened, and addresses that anybody can have written.
 
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { replay, Trace } from '../../../host/replay/index.ts'
@@ -204,6 +206,62 @@ if (hasChromium()) {
     await page.getByRole('alert').getByText('this is no trace: it does not begin with VBLKTRC').waitFor()
     assert.equal(errors, [])
     await context.close()
+  })
+
+  test('files that cannot be read -> one message with the name and what to do; back -> what was shown', async ({
+    demo,
+  }) => {
+    const { page, errors, context } = await openRing(demo, '#ring?preset=batch')
+    const folder = mkdtempSync(join(tmpdir(), 'vblk-'))
+    const long = join(folder, 'long.trace')
+    const gone = join(folder, 'gone.trace')
+    for (const file of [long, gone]) writeFileSync(file, '')
+    truncateSync(long, 2 ** 30 + 1)
+    try {
+      // As a file manager does; a folder is dropped as a file too.
+      const devTools = await context.newCDPSession(page)
+      const drop = async (path: string): Promise<void> => {
+        const data = { items: [], files: [path], dragOperationsMask: 1 }
+        for (const type of ['dragEnter', 'dragOver', 'dragOver', 'drop'] as const) {
+          // What the page has not allowed yet cannot be dropped.
+          if (type === 'drop') await page.getByText('Drop the .trace file to open it').waitFor()
+          await devTools.send('Input.dispatchDragEvent', { type, x: 600, y: 400, data })
+        }
+      }
+      const choose = async (path: string): Promise<void> => {
+        // The page sees the file before it is gone, and reads it afterwards.
+        await page.evaluate(() => {
+          const read = File.prototype.arrayBuffer
+          Object.assign(window, { go: undefined })
+          File.prototype.arrayBuffer = async function () {
+            await new Promise((resolve) => Object.assign(window, { go: resolve }))
+            return await read.call(this)
+          }
+        })
+        await page.locator('input[type=file]').setInputFiles(path)
+        await page.waitForFunction('window.go')
+        rmSync(path)
+        await page.evaluate('window.go()')
+      }
+      for (const [open, path, message] of [
+        [drop, folder, /^vblk-\w+ could not be read \(.+\): is it a file, and still there\?/],
+        [drop, long, /^long\.trace has 1,073,741,825 bytes: more than 1,073,741,824 cannot be opened here/],
+        [choose, gone, /^gone\.trace could not be read \(.+\): is it a file, and still there\?/],
+      ] as const) {
+        await open(path)
+        const alert = page.getByRole('alert')
+        await alert.waitFor()
+        assert.is(await alert.count(), 1)
+        assert.match((await alert.textContent()) ?? '', message)
+        await page.goBack()
+        await page.getByRole('region', { name: 'This frame' }).waitFor()
+        assert.is(await page.getByLabel('Preset', { exact: true }).inputValue(), 'batch')
+      }
+      assert.equal(errors, [])
+    } finally {
+      rmSync(folder, { recursive: true })
+      await context.close()
+    }
   })
 
   test('a recording that was handed over is gone after a reload: said, with what to do', async ({ demo }) => {

@@ -167,13 +167,13 @@ export class Session {
     let reason: string | undefined
     if (storage === 'opfs') {
       try {
-        this.#store = new DiskStore(await this.#parts.folder())
-        const backend = await this.#store.open(async () => bytesSource(await files.image()))
+        const store = new DiskStore(await this.#parts.folder())
+        const backend = await store.open(async () => bytesSource(await files.image()))
+        this.#store = store
         this.#tellDisk({ storage: 'opfs', bytes: backend.capacityBytes })
         return backend
       } catch (error) {
         if (error instanceof DiskLockedError) throw error
-        this.#store = undefined
         reason = lineOf(error)
       }
     }
@@ -235,19 +235,21 @@ export class Session {
       (error: unknown): Phase => ({ name: 'failed', text: lineOf(error) }),
     )
     if (this.#guest !== guest) return // stopped for another disk
-    await this.#halt()
-    this.#tell(phase)
+    await this.#halt(this.#backend).then(
+      () => this.#tell(phase),
+      (error) => this.#tell({ name: 'failed', text: lineOf(error) }),
+    )
   }
 
   /** The machine goes, its disk stays. */
-  async #halt(): Promise<void> {
+  async #halt(backend: BlockBackend | undefined): Promise<void> {
     const guest = this.#guest
     this.#guest = undefined
     clearInterval(this.#timer)
     await guest?.stop()
     await this.#report()
     await this.#disk?.close()
-    await this.#backend?.flush()
+    await backend?.flush()
   }
 
   // While it runs ------------------------------------------------------------------------------------------
@@ -307,12 +309,15 @@ export class Session {
       this.#tell(this.#settled)
       throw error
     })
+    // At once: it is what the next visit opens, so whatever fails from here, it is what is started again.
+    const old = this.#backend
+    this.#backend = backend
     try {
-      await this.#halt()
-      await this.#backend?.close?.()
-      this.#backend = backend
-      await this.#store?.tidy()
-      this.#tellDisk({ storage: this.#store ? 'opfs' : 'memory', bytes: backend.capacityBytes })
+      await this.#halt(old).finally(async () => {
+        this.#tellDisk({ storage: this.#store ? 'opfs' : 'memory', bytes: backend.capacityBytes })
+        await old?.close?.()
+        await this.#store?.tidy()
+      })
       await this.#run(files, start)
     } catch (error) {
       this.#tell({ name: 'failed', text: lineOf(error) })

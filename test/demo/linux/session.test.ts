@@ -224,6 +224,20 @@ test('no files, no storage, another tab: a phase or a reason for each', async ()
   const second = new FakePage({ folder: async () => folder })
   await second.refused({ kind: 'start', base: 'http://page/', storage: 'opfs', rows: 24, columns: 80 })
   assert.is(second.phase, 'locked')
+  // With a disk in memory it leaves the other's alone, whatever it does to its own.
+  await second.start('memory')
+  const before = [...folder.files.keys()]
+  await second.result({ kind: 'fresh' })
+  await second.result({ kind: 'import', file: new File([new Uint8Array(1024)], 'empty.img') })
+  assert.equal([...folder.files.keys()], before)
+  const facts = second.news.flatMap((one) => (one.kind === 'disk' ? [one.disk] : []))
+  assert.equal(facts, [
+    { storage: 'memory', bytes: 32 << 20 },
+    { storage: 'memory', bytes: 32 << 20 },
+    { storage: 'memory', bytes: 1024 },
+  ])
+  await second.prompt()
+  await second.end()
   await first.prompt()
   await first.end()
 
@@ -240,6 +254,48 @@ test('no files, no storage, another tab: a phase or a reason for each', async ()
   })
   await bare.prompt()
   await bare.end()
+})
+
+/** From now on the first disk cannot be brought to the medium. */
+function flushless({ files: kept }: FakeFolder): void {
+  const file = kept.get('disk-1.img')
+  assert.ok(file)
+  file.flush = () => {
+    throw named('InvalidStateError', 'the medium is gone')
+  }
+}
+
+test('power off, and the disk cannot be flushed: said so, not that all is well', async () => {
+  const folder = new FakeFolder()
+  const page = new FakePage({ folder: async () => folder })
+  await page.start()
+  await page.prompt()
+  flushless(folder)
+  void page.session.take({ kind: 'input', bytes: new TextEncoder().encode('poweroff\n') })
+  await page.until('the end', () => page.phase !== 'running')
+  assert.equal(page.phases.at(-1), { name: 'failed', text: 'the browser says: InvalidStateError: the medium is gone' })
+})
+
+test('another disk, and the machine fails as it is stopped: tried again -> the new disk, which is the one kept', async () => {
+  const folder = new FakeFolder()
+  const page = new FakePage({ folder: async () => folder })
+  await page.start()
+  await page.prompt()
+  await page.type('echo mine >/mnt/mine; sync')
+  flushless(folder)
+  assert.match(await page.refused({ kind: 'fresh' }), 'the medium is gone')
+  assert.is(page.phase, 'failed')
+  page.text = ''
+  await page.start()
+  await page.prompt()
+  assert.match(await page.type('ls /mnt/mine'), 'No such file')
+  await page.type('echo next >/mnt/next; sync')
+  assert.equal(
+    [...folder.files.keys()].filter((name) => name !== 'lock'),
+    ['disk-2.img', 'disk-2.ready'],
+    'what runs is what the next visit opens',
+  )
+  await page.end()
 })
 
 if (files) test.run()

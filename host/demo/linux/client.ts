@@ -12,6 +12,7 @@ export class LinuxClient {
   readonly #waiting = new Map<number, Waiting>()
   #id = 0
 
+  /** `onFailure`: this client is of no use any more, another one has to be made. */
   constructor(onNews: (news: Exclude<News, Reply>) => void, onFailure: (text: string) => void) {
     this.#worker = startWorker('linux-worker')
     this.#worker.onmessage = ({ data }: MessageEvent<News>) => {
@@ -19,6 +20,7 @@ export class LinuxClient {
       else onNews(data)
     }
     this.#worker.onerror = ({ message }) => {
+      this.close() // or it would hold the disk
       const text = `the worker with the guest failed: ${message || 'it could not be loaded'}`
       for (const { reject } of this.#waiting.values()) reject(new Error(text))
       this.#waiting.clear()

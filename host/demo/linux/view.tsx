@@ -2,6 +2,7 @@
 // guest is in a worker (linux-worker.ts); here is what people see of it and do with it.
 
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { ThrottleOptions } from '../../device/throttle.ts'
 import type { ViewProps } from '../app.tsx'
 import { openTrace } from '../open-trace.ts'
 import { download } from '../ui/files.ts'
@@ -26,6 +27,7 @@ const LOADING: Phase = { name: 'loading', text: 'starting', done: 0, total: 0 }
 export default function LinuxView(_: ViewProps) {
   const client = useRef<LinuxClient | undefined>(undefined)
   const terminal = useRef<TerminalHandle | undefined>(undefined)
+  const limits = useRef<ThrottleOptions>({})
   const heading = useRef<HTMLHeadingElement>(null)
   const [phase, setPhase] = useState<Phase>(LOADING)
   const [disk, setDisk] = useState<DiskFacts>()
@@ -62,21 +64,35 @@ export default function LinuxView(_: ViewProps) {
   const attempt = async (work: (client: LinuxClient) => Promise<unknown>): Promise<void> => {
     setProblem(undefined)
     try {
-      if (client.current) await work(client.current)
+      if (client.current === undefined) throw new Error('there is no machine: try again above first')
+      await work(client.current)
     } catch (error) {
       setProblem((error as Error).message)
     }
   }
 
   const start = (storage: Storage): void => {
-    client.current ??= new LinuxClient(hear, (text) => setPhase({ name: 'failed', text }))
+    if (client.current === undefined) {
+      client.current = new LinuxClient(hear, (text) => {
+        client.current = undefined
+        setPhase({ name: 'failed', text })
+      })
+      setLimits(limits.current).catch(() => {}) // of a worker before this one; a failure is told above
+    }
     const { rows = 24, columns = 80 } = terminal.current ?? {}
     const base = new URL('linux/', document.baseURI).href
     setPhase(LOADING)
     setRows([])
     terminal.current?.clear()
-    // What goes wrong comes as a phase too.
-    client.current.order({ kind: 'start', base, storage, rows, columns }).catch(() => {})
+    // What goes wrong mostly comes as a phase too, and before.
+    client.current.order({ kind: 'start', base, storage, rows, columns }).catch(({ message }: Error) => {
+      setPhase((before) => (before.name === 'loading' ? { name: 'failed', text: message } : before))
+    })
+  }
+
+  const setLimits = async (given: ThrottleOptions): Promise<void> => {
+    await client.current?.order({ kind: 'limits', limits: given })
+    limits.current = given
   }
 
   const last = samples.at(-1)?.statistics
@@ -127,7 +143,7 @@ export default function LinuxView(_: ViewProps) {
           }
         />
         <div class="panels">
-          <Limits onSet={async (limits) => client.current?.order({ kind: 'limits', limits })} />
+          <Limits onSet={setLimits} />
           <RecordingPanel
             recording={recording}
             isRunning={isRunning}

@@ -239,6 +239,34 @@ test('power off: said so; started again -> a prompt, and no journal to replay', 
   assert.not.match((await screen(page).textContent()) ?? '', 'journal')
 })
 
+test('the worker fails while the guest runs -> said so, and the disk is there when it is tried again', async () => {
+  const { page, errors } = await openLinux()
+  await prompt(page)
+  await answer(page, 'echo kept >/mnt/kept; sync; ls /mnt', /kept/)
+  await page.workers()[0]?.evaluate(() => {
+    setTimeout(() => {
+      throw new Error('out of luck')
+    })
+  })
+  await page.getByRole('alert').getByText('the worker with the guest failed: Uncaught Error: out of luck').waitFor()
+  await button(page, 'Try again').click()
+  await prompt(page)
+  await answer(page, 'cat /mnt/kept', /kept/)
+  assert.equal(errors, [])
+  await page.context().close()
+})
+
+test('the worker cannot be loaded -> said so; tried again when it can -> a prompt', async () => {
+  const page = await (await demo.browser.newContext()).newPage()
+  await page.route('**/linux-worker.js', (route) => route.abort())
+  await page.goto(`${demo.server.url}#linux`)
+  await page.getByRole('alert').getByText('it could not be loaded').waitFor()
+  await page.unroute('**/linux-worker.js')
+  await button(page, 'Try again').click()
+  await prompt(page)
+  await page.context().close()
+})
+
 test('keyboard: Shift+Tab leaves the terminal, Tab stays in it; Ctrl-C reaches the guest', async () => {
   const { page } = visit
   await page.locator('.xterm-helper-textarea').focus()

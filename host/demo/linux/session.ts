@@ -57,6 +57,8 @@ export class Session {
   #toldProgress = 0
   #isBusy = false
   #recordings = 0
+  /** the last that was to end because it was long */
+  #ended = 0
   /** where it stood before something was begun that can fail */
   #settled: Phase = { name: 'ended', text: '' }
 
@@ -200,7 +202,6 @@ export class Session {
       onConsole: (bytes) => this.#parts.post({ kind: 'console', bytes }, [bytes.buffer as ArrayBuffer]),
       disk: async (memory, onInterrupt) => {
         const number = this.#recordings + 1
-        activity.begin(number, Date.now())
         disk = await RecordedDisk.restore({
           snapshot: saved.disk,
           memory,
@@ -208,7 +209,7 @@ export class Session {
           onInterrupt,
           number,
           onFailure: (text) => this.#parts.post({ kind: 'note', text }),
-          onStep: (_, step, what) => activity.step(step, what),
+          onStep: (recording, step, what) => activity.step(recording, step, what),
         })
         disk.setThrottle(this.#limits)
         return disk
@@ -268,12 +269,14 @@ export class Session {
     this.#parts.post({ kind: 'statistics', statistics: { ...rates, recording }, requests: rows })
     const { recordingRequests = RECORDING_REQUESTS } = this.#parts
     const isLong = bytes > RECORDING_BYTES || requests > recordingRequests || isFull
-    if (isLong && this.#guest) await this.#newRecording()
+    // Once: if it cannot be followed by another, it goes on, and people can try.
+    if (!isLong || this.#guest === undefined || this.#ended === number) return
+    this.#ended = number
+    await this.#newRecording()
   }
 
   async #newRecording(): Promise<void> {
     if (this.#disk === undefined || this.#guest === undefined) throw new Error('the machine does not run')
-    this.#activity.begin(this.#disk.recording.number + 1, Date.now())
     await this.#disk.startRecording()
     this.#recordings = this.#disk.recording.number
   }

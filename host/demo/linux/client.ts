@@ -53,6 +53,11 @@ export class LinuxClient {
     this.#worker.postMessage({ kind: 'input', bytes } satisfies Order)
   }
 
+  /** So many bytes of the console are on the screen. */
+  shown(bytes: number): void {
+    this.#worker.postMessage({ kind: 'shown', bytes } satisfies Order)
+  }
+
   close(): void {
     this.#worker.terminate()
   }

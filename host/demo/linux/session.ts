@@ -39,6 +39,8 @@ const PROGRESS_MS = 50
 /** A recording is ended there and the next begins: a page that opens a longer one stands still for seconds. */
 const RECORDING_BYTES = 8 << 20
 const RECORDING_REQUESTS = 20_000
+/** The machine stands still while so much of the console is not on the screen yet. */
+const UNSHOWN_MAX = 256 << 10
 /** Of the console, for errors; the page has all of it. */
 const OUTPUT_MAX = 64 << 10
 
@@ -56,6 +58,8 @@ export class Session {
   #reported = 0
   #toldProgress = 0
   #isBusy = false
+  #unshown = 0
+  #isPaused = false
   #recordings = 0
   /** the last that was to end because it was long */
   #ended = 0
@@ -72,6 +76,10 @@ export class Session {
       this.#guest?.serialWrite(order.bytes)
       return
     }
+    if (order.kind === 'shown') {
+      this.#shown(order.bytes)
+      return
+    }
     const { id } = order
     try {
       const result = await this.#do(order)
@@ -82,7 +90,7 @@ export class Session {
     }
   }
 
-  async #do(order: Exclude<Order, { kind: 'input' }>): Promise<TraceFile | Blob | undefined> {
+  async #do(order: Exclude<Order, { kind: 'input' | 'shown' }>): Promise<TraceFile | Blob | undefined> {
     switch (order.kind) {
       case 'start':
         await this.#alone(() => this.#begin(order))
@@ -199,7 +207,7 @@ export class Session {
       runtime,
       saved,
       outputMax: OUTPUT_MAX,
-      onConsole: (bytes) => this.#parts.post({ kind: 'console', bytes }, [bytes.buffer as ArrayBuffer]),
+      onConsole: (bytes) => this.#print(bytes),
       disk: async (memory, onInterrupt) => {
         const number = this.#recordings + 1
         disk = await RecordedDisk.restore({
@@ -216,6 +224,7 @@ export class Session {
       },
     })
     this.#guest = guest
+    this.#isPaused = false
     this.#disk = disk
     this.#recordings = disk?.recording.number ?? 0
     guest.serialWrite(demoGreeting(rows, columns, Date.now()))
@@ -251,6 +260,21 @@ export class Session {
     await this.#report()
     await this.#disk?.close()
     await backend?.flush()
+  }
+
+  #print(bytes: Uint8Array): void {
+    this.#unshown += bytes.length
+    this.#parts.post({ kind: 'console', bytes }, [bytes.buffer as ArrayBuffer])
+    if (this.#unshown <= UNSHOWN_MAX || this.#guest === undefined) return
+    this.#isPaused = true
+    this.#guest.machine.pause()
+  }
+
+  #shown(bytes: number): void {
+    this.#unshown = Math.max(0, this.#unshown - bytes)
+    if (!this.#isPaused || this.#unshown > UNSHOWN_MAX / 2) return
+    this.#isPaused = false
+    this.#guest?.machine.goOn()
   }
 
   // While it runs ------------------------------------------------------------------------------------------

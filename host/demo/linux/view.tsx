@@ -38,8 +38,10 @@ export default function LinuxView(_: ViewProps) {
   useEffect(() => () => client.current?.close(), [])
 
   const hear = (news: Exclude<News, Reply>): void => {
-    if (news.kind === 'console') terminal.current?.write(news.bytes)
-    else if (news.kind === 'phase') setPhase(news.phase)
+    if (news.kind === 'console') {
+      const { bytes } = news
+      terminal.current?.write(bytes, () => client.current?.shown(bytes.length))
+    } else if (news.kind === 'phase') setPhase(news.phase)
     else if (news.kind === 'disk') {
       setDisk(news.disk)
       setRows([])

@@ -48,6 +48,8 @@ class FakePage {
   readonly rows: RequestRow[] = []
   text = ''
   statistics: Statistics | undefined
+  /** shows nothing of the console */
+  isStuck = false
   #id = 0
 
   constructor(parts: Partial<SessionParts> = {}) {
@@ -67,7 +69,10 @@ class FakePage {
 
   #hear(news: News): void {
     this.news.push(news)
-    if (news.kind === 'console') this.text += Buffer.from(news.bytes).toString()
+    if (news.kind === 'console') {
+      this.text += Buffer.from(news.bytes).toString()
+      if (!this.isStuck) void this.session.take({ kind: 'shown', bytes: news.bytes.length })
+    }
     if (news.kind === 'phase') this.phases.push(news.phase)
     if (news.kind !== 'statistics') return
     this.statistics = news.statistics
@@ -254,6 +259,32 @@ test('no files, no storage, another tab: a phase or a reason for each', async ()
   })
   await bare.prompt()
   await bare.end()
+})
+
+test('console: a guest that prints without end waits for a page that falls behind, and goes on with it', async () => {
+  const page = new FakePage()
+  await page.start('memory')
+  await page.prompt()
+  const reports = async (more: number): Promise<number> => {
+    const told = (): number => page.news.filter(({ kind }) => kind === 'statistics').length
+    const enough = told() + more
+    await page.until('reports', () => told() >= enough)
+    return page.text.length
+  }
+  page.isStuck = true
+  const from = page.text.length
+  void page.session.take({ kind: 'input', bytes: new TextEncoder().encode('yes printed without end\n') })
+  await page.until('the mark', () => page.text.length - from > 256 << 10)
+  const length = await reports(2)
+  assert.ok(length - from < 512 << 10, `${length - from}`)
+  assert.is(await reports(3), length, 'it stands still')
+  page.isStuck = false
+  void page.session.take({ kind: 'shown', bytes: length - from })
+  await page.until('more', () => page.text.length > length + (256 << 10))
+  void page.session.take({ kind: 'input', bytes: Uint8Array.of(3) })
+  await page.prompt()
+  assert.match(await page.type('echo still $((6 * 7))'), 'still 42')
+  await page.end()
 })
 
 /** From now on the first disk cannot be brought to the medium. */

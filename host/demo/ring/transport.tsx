@@ -5,15 +5,22 @@ import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { ActionButton } from '../ui/action-button.tsx'
 import { KINDS } from './kinds.ts'
 import { SPEEDS, type Stepper } from './stepper.ts'
+import type { FrameKind } from './walk-types.ts'
 
 /** More frames than this would be less than a pixel each. */
 const STRIP_MAX = 1000
+/** With more frames than this there is no room between them. */
+const GAPS_MAX = 200
 
 export function Transport({ stepper, isShown }: { stepper: Stepper; isShown: boolean }) {
   useKeys(stepper, isShown)
   const { isFirst, isLast, isPlaying } = stepper
   return (
     <section class="transport" aria-label="Stepping">
+      <p class="transport-now small" aria-hidden="true">
+        <b class={`letter ${stepper.frame.kind}`}>{KINDS[stepper.frame.kind].letter}</b>
+        <span class="line-text">{stepper.frame.text}</span>
+      </p>
       <div class="transport-buttons">
         <Button label="First frame" isDisabled={isFirst} onClick={() => stepper.go(0)} path="M5 4v12M16 4 8 10l8 6z" />
         <Button label="Back" isDisabled={isFirst} onClick={() => stepper.step(-1)} path="M14 4 6 10l8 6z" />
@@ -104,18 +111,28 @@ function Scrubber({ stepper }: { stepper: Stepper }) {
   )
 }
 
-/** One coloured piece for each frame: where the loads, stores and decisions are can be seen from afar. */
+/**
+ * A colour for each frame: where the loads, stores and decisions are can be seen from afar. One picture that takes the
+ * width there is: pieces of their own would each ask for some.
+ */
 function Strip({ stepper: { frames, from, length, at } }: { stepper: Stepper }) {
-  const kinds = useMemo(() => {
-    if (length > STRIP_MAX) return []
-    return Array.from({ length }, (_, i) => frames.at(from + i)?.kind)
+  const paths = useMemo(() => {
+    const found = new Map<FrameKind, string>()
+    if (length > STRIP_MAX) return found
+    const wide = length > GAPS_MAX ? 1 : 0.9
+    for (let i = 0; i < length; i++) {
+      const kind = frames.at(from + i)?.kind
+      if (kind) found.set(kind, `${found.get(kind) ?? ''}M${i} 0h${wide}v1h-${wide}z`)
+    }
+    return found
   }, [frames, from, length])
   return (
-    <div class="strip" aria-hidden="true">
-      {kinds.map((kind, i) => (
-        <i key={i} class={kind} data-past={i <= at ? '' : undefined} />
+    <svg class="strip" viewBox={`0 0 ${length} 1`} preserveAspectRatio="none" aria-hidden="true">
+      {[...paths].map(([kind, path]) => (
+        <path key={kind} class={kind} d={path} />
       ))}
-    </div>
+      <rect class="strip-rest" x={at + 1} width={length - at - 1} height="1" />
+    </svg>
   )
 }
 

@@ -21,11 +21,12 @@ interface RequestFormProps {
 
 export function RequestForm({ request, name, number, messages, onChange, onRemove }: RequestFormProps) {
   const set = (more: Partial<DraftRequest>): void => onChange({ ...request, ...more })
-  const [layout, setLayout] = useState('')
+  const [preferred, setPreferred] = useState('')
   const { type, pieces } = request
   const dataBytes = dataOf(pieces)
+  const layout = layoutOf(pieces, type, dataBytes, preferred)
   const layAnew = (nextLayout: string, nextType: string, bytes: number): void => {
-    setLayout(nextLayout)
+    setPreferred(nextLayout)
     set({ type: nextType, pieces: layOut(nextLayout || 'apart', nextType, bytes) })
   }
   const isKnown = TYPES.some(([value]) => value === type)
@@ -59,8 +60,8 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
         <Select
           label="Layout"
           value={layout}
-          options={[['', 'as listed below'], ...LAYOUTS]}
-          onChange={(next) => (next === '' ? setLayout('') : layAnew(next, type, dataBytes))}
+          options={layout === '' ? [['', 'as listed below'], ...LAYOUTS] : LAYOUTS}
+          onChange={(next) => layAnew(next, type, dataBytes)}
         />
         <Field
           label="Bytes of data"
@@ -79,15 +80,7 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
           onChange={(text) => set({ text })}
         />
       </div>
-      <Pieces
-        pieces={pieces}
-        name={name}
-        messages={messages}
-        onChange={(next) => {
-          setLayout('')
-          set({ pieces: next })
-        }}
-      />
+      <Pieces pieces={pieces} name={name} messages={messages} onChange={(next) => set({ pieces: next })} />
       <Breakages broken={request.broken} onChange={(broken) => set({ broken })} />
 
       <Fold title="Place in table and ring" isUsed={request.head !== '' || request.ringEntry !== ''}>
@@ -115,6 +108,13 @@ export function RequestForm({ request, name, number, messages, onChange, onRemov
       )}
     </fieldset>
   )
+}
+
+/** The layout that these pieces have, the preferred one if several look the same; '' if they have none of them. */
+function layoutOf(pieces: readonly DraftPiece[], type: string, dataBytes: number, preferred: string): string {
+  const text = JSON.stringify(pieces)
+  const names = [preferred, ...LAYOUTS.map(([name]) => name)].filter((name) => name !== '')
+  return names.find((name) => JSON.stringify(layOut(name, type, dataBytes)) === text) ?? ''
 }
 
 /** What is neither header nor status, by the rule for both. */

@@ -1,7 +1,7 @@
 // The form that builds a scenario: the device, and what happens to it in order, kicks with their requests above all.
 // What is wrong is said at its field while it is typed; Kick runs it and goes to its first frame.
 
-import { useMemo, useState } from 'preact/hooks'
+import { useMemo, useRef, useState } from 'preact/hooks'
 import { DeviceForm, LimitFields } from './builder-device.tsx'
 import { RequestForm } from './builder-request.tsx'
 import {
@@ -18,6 +18,7 @@ import { count } from './kinds.ts'
 import { layOut } from './layouts.ts'
 import { runScenario } from './run-scenario.ts'
 import { type Scenario, ScenarioError } from './scenario.ts'
+import { encodeScenario } from './scenario-code.ts'
 
 const ACTIONS: readonly (readonly [kind: DraftAction['do'], text: string])[] = [
   ['kick', 'Kick: offer requests'],
@@ -39,12 +40,20 @@ const READ: DraftRequest = {
   broken: [],
 }
 
-export function Builder({ scenario: given, onKick }: { scenario: Scenario; onKick: (scenario: Scenario) => void }) {
+interface BuilderProps {
+  readonly scenario: Scenario
+  /** given the scenario's code */
+  onKick(code: string): void
+}
+
+export function Builder({ scenario: given, onKick }: BuilderProps) {
   const [draft, setDraft] = useState<Draft>(() => draftOf(given))
   const [begun, setBegun] = useState(given)
+  // A scenario does not say which switches made it: what was kicked here comes back as it stood in the form.
+  const kicked = useRef(new Map<string, Draft>())
   if (begun !== given) {
     setBegun(given)
-    setDraft(draftOf(given))
+    setDraft(kicked.current.get(encodeScenario(given)) ?? draftOf(given))
   }
   const [refusal, setRefusal] = useState<string>()
   const { scenario, messages } = useMemo(() => scenarioOf(draft), [draft])
@@ -59,7 +68,9 @@ export function Builder({ scenario: given, onKick }: { scenario: Scenario; onKic
     if (!scenario) return
     try {
       await runScenario(scenario)
-      onKick(scenario)
+      const code = encodeScenario(scenario)
+      kicked.current.set(code, draft)
+      onKick(code)
     } catch (error) {
       if (!(error instanceof ScenarioError)) throw error
       setRefusal(error.message.replace(/^scenario: /, ''))

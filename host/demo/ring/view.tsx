@@ -1,7 +1,7 @@
 // The Ring view: a virtqueue in guest RAM, stepped through load by load and store by store. Its parts are files of this
 // folder; here is what stands where, and what the address means.
 
-import { useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
 import { navigate, routeHash } from '../route.ts'
 import { useFocusOnLeaving } from '../ui/focus.ts'
@@ -11,11 +11,11 @@ import { DeviceStrip } from './device-strip.tsx'
 import { FrameList } from './frame-list.tsx'
 import { HexView, type Range } from './hex-view.tsx'
 import { Announcer, NowCard } from './now.tsx'
+import { Outcome } from './outcome.tsx'
 import { PresetChooser } from './preset-chooser.tsx'
 import { RequestList } from './request-list.tsx'
 import { Result } from './result.tsx'
 import { Rings } from './rings.tsx'
-import { encodeScenario } from './scenario-code.ts'
 import { OpenFile, Share, useDroppedFiles } from './share.tsx'
 import { FIRST_PRESET, type Source, useSource } from './source.ts'
 import { useStepper } from './stepper.ts'
@@ -29,6 +29,15 @@ export default function RingView({ params, isShown }: ViewProps) {
   const isOver = useDroppedFiles(isShown)
   // Each kick begins at its first frame, also of what is shown already.
   const [kicks, setKicks] = useState(0)
+  const [kicked, setKicked] = useState<string>()
+  // What cannot be opened takes nothing away.
+  const shown = useRef<Source>(undefined)
+  if (loaded.state === 'ready') shown.current = loaded.source
+  const source = loaded.state === 'loading' ? undefined : shown.current
+  // It is looked at from its beginning, wherever in the page whoever opened it was.
+  useEffect(() => {
+    if (source) scrollTo({ top: 0, behavior: 'instant' })
+  }, [source, kicks])
   // The throttle keeps its time while another panel is shown.
   const hadThrottle = useRef(false)
   hadThrottle.current ||= panel === 'throttle'
@@ -45,14 +54,22 @@ export default function RingView({ params, isShown }: ViewProps) {
       <div class="panel" hidden={panel !== 'step'}>
         {loaded.state === 'loading' && <p role="status">Running …</p>}
         {loaded.state === 'failed' && <Failed message={loaded.message} />}
-        {loaded.state === 'ready' && <Stage key={kicks} source={loaded.source} isShown={isShown && panel === 'step'} />}
+        {source && (
+          <Stage
+            key={kicks}
+            source={source}
+            isKicked={kicked !== undefined && kicked === params.get('scenario')}
+            isShown={isShown && panel === 'step'}
+          />
+        )}
       </div>
       <div class="panel" hidden={panel !== 'build'}>
         <Builder
-          scenario={(loaded.state === 'ready' && loaded.source.scenario) || FIRST_PRESET.scenario}
-          onKick={(scenario) => {
+          scenario={source?.scenario ?? FIRST_PRESET.scenario}
+          onKick={(code) => {
             setKicks(kicks + 1)
-            navigate('ring', { scenario: encodeScenario(scenario) })
+            setKicked(code)
+            navigate('ring', { scenario: code })
           }}
         />
       </div>
@@ -107,7 +124,14 @@ function Failed({ message }: { message: string }) {
   )
 }
 
-function Stage({ source, isShown }: { source: Source; isShown: boolean }) {
+interface StageProps {
+  readonly source: Source
+  /** it was just built by hand: what came of it is said at once */
+  readonly isKicked: boolean
+  readonly isShown: boolean
+}
+
+function Stage({ source, isKicked, isShown }: StageProps) {
   const { walk } = source
   const stepper = useStepper(walk, source.first)
   const { frame } = stepper
@@ -120,6 +144,7 @@ function Stage({ source, isShown }: { source: Source; isShown: boolean }) {
       </div>
       <Transport stepper={stepper} isShown={isShown} />
       <Announcer stepper={stepper} />
+      {isKicked && <Outcome walk={walk} stepper={stepper} />}
       <Result picture={picture} isLast={stepper.isLast} />
       <Floor source={source} stepper={stepper} picture={picture} />
       <KeyHelp />
@@ -140,6 +165,11 @@ function Floor({ source, stepper, picture }: FloorProps) {
   return (
     <div class="floor">
       <div class="memory">
+        {scenario === undefined && (
+          <p class="muted small not-known">
+            ? = not known: a recording holds only the bytes that the engine has loaded or stored so far.
+          </p>
+        )}
         {queue?.isReady ? (
           <Rings queue={queue} chain={chain} usesEventIdx={registers.negotiated.includes('EVENT_IDX')} onLook={look} />
         ) : (

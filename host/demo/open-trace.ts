@@ -10,16 +10,19 @@ export interface OpenedTrace {
   readonly title: string
   /** number of the step to begin at, from 0 */
   readonly at: number
+  /** head of the request to begin at, of those that this step decides on; undefined: with the step */
+  readonly head: number | undefined
 }
 
 const opened = new Map<string, OpenedTrace>()
 /** Older ones are forgotten: their addresses then lead to a view that says so. */
 const KEPT = 8
 
-/** Goes to the Ring view, which shows the recording from its step `at` on, or the error. */
-export function openTrace(bytes: OpenedTrace['bytes'], { title = 'a recording', at = 0 } = {}): void {
+/** Goes to the Ring view, which shows the recording from its step `at` on, or from there its request `head`, or the error. */
+export function openTrace(bytes: OpenedTrace['bytes'], options: Partial<Omit<OpenedTrace, 'bytes'>> = {}): void {
+  const { title = 'a recording', at = 0, head } = options
   const name = String(Date.now())
-  opened.set(name, { bytes, title, at })
+  opened.set(name, { bytes, title, at, head })
   for (const old of [...opened.keys()].slice(0, -KEPT)) opened.delete(old)
   navigate('ring', { opened: name })
 }

@@ -18,6 +18,12 @@ function parseRoute(hash: string): Route {
   return { view, params: new URLSearchParams(query) }
 }
 
+/** No fragment at all is the first view's too. */
+function isRoute(hash: string): boolean {
+  const [name = ''] = hash.replace(/^#/, '').split('?')
+  return hash === '' || VIEWS.some((one) => one === name)
+}
+
 /** The fragment, with its '#'. */
 export function routeHash(view: ViewName, params: Readonly<Record<string, string>> = {}): string {
   const query = new URLSearchParams(params).toString()
@@ -40,7 +46,13 @@ export function replaceParams(view: ViewName, params: Readonly<Record<string, st
 export function useRoute(): Route {
   const [route, setRoute] = useState(() => parseRoute(location.hash))
   useEffect(() => {
-    const follow = (): void => setRoute(parseRoute(location.hash))
+    const follow = (): void => {
+      const next = parseRoute(location.hash)
+      // What is no view's name does not stay in the address of the one that is shown instead.
+      if (!isRoute(location.hash)) history.replaceState(null, '', routeHash(next.view))
+      setRoute(next)
+    }
+    follow()
     addEventListener('hashchange', follow)
     return () => removeEventListener('hashchange', follow)
   }, [])

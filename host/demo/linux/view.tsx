@@ -109,8 +109,8 @@ export default function LinuxView({ isShown }: ViewProps) {
   const last = samples.at(-1)?.statistics
   const recording = last?.recording
   const isRunning = phase.name === 'running'
-  const openAt = (number: number, at: number, title: string): void => {
-    void attempt(async (linux) => openTrace((await linux.trace(number)).bytes, { at, title }))
+  const openAt = (number: number, at: number, title: string, head?: number): void => {
+    void attempt(async (linux) => openTrace((await linux.trace(number)).bytes, { at, title, head }))
   }
 
   // What is out of sight is not drawn again: the guest goes on, and there is news four times a second.
@@ -153,8 +153,8 @@ export default function LinuxView({ isShown }: ViewProps) {
         <Requests
           rows={rows}
           oldestRecording={(recording?.number ?? 1) - 1}
-          onOpen={({ recording: number, step, operation }) =>
-            openAt(number, step, `a ${operation} of Linux (recording ${number})`)
+          onOpen={({ recording: number, step, head, operation }) =>
+            openAt(number, step, `a ${operation} of Linux (recording ${number})`, head)
           }
         />
         <div class="panels">

@@ -99,8 +99,10 @@ export function RequestList({ trace, stepper }: { trace: Trace; stepper: Stepper
   )
 }
 
-/** Where the head of the request is loaded. */
+/** Where it is decided on; of one that is not, where its head is loaded. */
 function frameOf({ frames }: Stepper, { step, head }: ListedRequest): number | undefined {
+  const verdict = frames.walk.verdictOf(step, head)
+  if (verdict !== undefined) return verdict
   const first = frames.walk.firstFrameOf(step)
   return frames.find(first - 1, 1, (frame) => frame.step > step || (isHeadLoad(frame) && headOf(frame) === head))
 }

@@ -118,9 +118,14 @@ async function ofOpened(name: string, params: URLSearchParams): Promise<Source> 
         'came from, or open its .trace file.',
     )
   }
-  const { bytes, title } = opened
+  const { bytes, title, at, head } = opened
   if (bytes instanceof Error) throw bytes
-  return ofBytes(bytes, { title, at: numberOf(params, 'at') ?? opened.at, ...given(numberOf(params, 'frame')) })
+  const first = numberOf(params, 'frame')
+  try {
+    return await ofBytes(bytes, { title, at, ...(head !== undefined && { head }), ...given(first) })
+  } catch (error) {
+    throw new SourceError(`${title} cannot be opened: ${(error as Error).message}`)
+  }
 }
 
 async function ofScenario(scenario: Scenario, first: number | undefined, preset?: Preset): Promise<Source> {
@@ -149,19 +154,28 @@ function jsonOf(scenario: Scenario): string {
 
 async function ofBytes(
   bytes: Uint8Array,
-  { title, at, first }: { title: string; at?: number; first?: number },
+  { title, at = 0, head, first }: { title: string; at?: number; head?: number; first?: number },
 ): Promise<Source> {
   const trace = await Trace.parse(bytes)
   const walk = walkOf(trace)
   if (walk.length === 0) throw new SourceError('The recording has no steps: there is nothing to show.')
-  const ofStep = at ? walk.firstFrameOf(at) : undefined
+  const request = head === undefined ? undefined : walk.verdictOf(at, head)
+  const begin = request ?? (at > 0 ? walk.firstFrameOf(at) : walk.firstTaken)
   return {
     scenario: undefined,
     preset: undefined,
-    title,
+    title: request === undefined ? title : `${requestText(walk, request)}: ${title}`,
     description: `A recording of ${count(trace.steps.length, 'engine call')}, digest ${trace.digest}.`,
     trace,
     walk,
-    first: first ?? ofStep,
+    first: first ?? begin,
   }
+}
+
+/** 'Head 3, IN at sector 104', of the frame that decides on it */
+function requestText(walk: Walk, verdict: number): string {
+  const { chain } = walk.pictureAt(verdict)
+  const what = [`Head ${chain?.head ?? '?'}`, ...(chain?.typeName === undefined ? [] : [chain.typeName])].join(', ')
+  const hasSector = chain?.typeName === 'IN' || chain?.typeName === 'OUT'
+  return hasSector && chain.sector !== undefined ? `${what} at sector ${chain.sector}` : what
 }

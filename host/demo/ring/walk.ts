@@ -3,7 +3,14 @@
 // it. Works on any trace, also on one that begins with a restore, and on long ones: nothing is made of a step before
 // somebody looks at it. Portable.
 
-import { QUEUES_MAX, TRACE_RING_FAULT, TRACE_SERIAL, TRACE_VERDICT, TRACE_ZERO } from '../../../assembly/abi.ts'
+import {
+  QUEUES_MAX,
+  TRACE_HEAD,
+  TRACE_RING_FAULT,
+  TRACE_SERIAL,
+  TRACE_VERDICT,
+  TRACE_ZERO,
+} from '../../../assembly/abi.ts'
 import { VIRTIO_MMIO_QUEUE_NOTIFY, VIRTQUEUE_MAX_SIZE } from '../../../assembly/spec.ts'
 import { decodeSnapshot } from '../../device/snapshot.ts'
 import { TraceError } from '../../replay/bytes.ts'
@@ -97,6 +104,22 @@ export class Walk {
       ({ call, args }) => call === 'kicked' || (call === 'mmioWrite' && args[0] === VIRTIO_MMIO_QUEUE_NOTIFY),
     )
     return kick < 0 ? 0 : this.firstFrameOf(kick)
+  }
+
+  /** First frame of the first step that takes a chain from a ring; undefined if none does. */
+  get firstTaken(): number | undefined {
+    const step = this.trace.steps.findIndex(({ events }) => events.some(({ kind }) => kind === TRACE_HEAD))
+    return step < 0 ? undefined : this.firstFrameOf(step)
+  }
+
+  /** Frame of the decision on the chain with that head in a step; undefined if that step makes none. */
+  verdictOf(step: number, head: number): number | undefined {
+    for (let frame = this.firstFrameOf(step); frame < this.firstFrameOf(step + 1); frame++) {
+      const { moment, part } = this.#at(frame)
+      const event = part.kind === 'event' ? moment.step.events[part.at] : undefined
+      if (event?.kind === TRACE_VERDICT && event.at === head) return frame
+    }
+    return undefined
   }
 
   /** First frame of a step. */

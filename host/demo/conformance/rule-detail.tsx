@@ -5,6 +5,7 @@ import { featureOf, type Row } from '../../conformance/rows.ts'
 import { routeHash } from '../route.ts'
 import { ActionButton } from '../ui/action-button.tsx'
 import type { Flavour } from './flavours.ts'
+import { outcomeWords } from './outcome-words.ts'
 import type { Checked, Kit } from './use-kit.ts'
 
 interface Props {
@@ -83,7 +84,7 @@ function whyNotOpened(result: Result): string | undefined {
     return `Nothing to open in Ring: the device does not offer ${featureOf(result)}, so no check ran.`
   }
   if (outcome === 'not checkable') return 'Nothing to open in Ring: nobody can check this from outside, so nothing ran.'
-  return `Nothing to open in Ring: ${outcome}.`
+  return `Nothing to open in Ring: ${outcomeWords(outcome)}.`
 }
 
 function provenance(row: Row): string {

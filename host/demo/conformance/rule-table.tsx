@@ -7,6 +7,7 @@ import { OUTCOMES, type Outcome, totals } from '../../conformance/outcome.ts'
 import { ROWS, type Row } from '../../conformance/rows.ts'
 import type { Filters } from './filters.ts'
 import type { Flavour } from './flavours.ts'
+import { outcomeWords } from './outcome-words.ts'
 import { RuleDetail } from './rule-detail.tsx'
 import { HEADINGS, headingOf, titleOf } from './sections.ts'
 import type { Checked, Kit } from './use-kit.ts'
@@ -90,14 +91,14 @@ export function RuleTable({ rows, kit, flavour, filters }: Props) {
 function shown(count: number, { outcome, id }: Filters): string {
   if (count === 0) return 'No rule is like that: change the filters, or clear them.'
   const all = count === ROWS.length ? `All ${count} rules` : `${count} of ${ROWS.length} rules`
-  return [all, ...(outcome ? [`${outcome} only`] : []), ...(id ? ['one rule alone'] : [])].join(', ')
+  return [all, ...(outcome ? [`${outcomeWords(outcome)} only`] : []), ...(id ? ['one rule alone'] : [])].join(', ')
 }
 
 /** '12 passed, 3 not offered'; of what has run. */
 function summary(rows: readonly Row[], results: ReadonlyMap<string, Checked>): string {
   const counts = totals(rows.flatMap(({ id }) => results.get(id)?.result ?? []))
   return OUTCOMES.filter((outcome) => counts[outcome] > 0)
-    .map((outcome) => `${counts[outcome]} ${outcome}`)
+    .map((outcome) => `${counts[outcome]} ${outcomeWords(outcome)}`)
     .join(', ')
 }
 
@@ -132,7 +133,7 @@ function Rule({ row, kit, flavour, isOpen, onToggle }: RuleProps) {
         <td>{side}</td>
         <td>
           {checked ? (
-            <span class={`tag ${TAGS[checked.result.outcome] ?? ''}`}>{checked.result.outcome}</span>
+            <span class={`tag ${TAGS[checked.result.outcome] ?? ''}`}>{outcomeWords(checked.result.outcome)}</span>
           ) : (
             <span class="muted">{kit.doing?.what === 'all' ? 'waiting' : 'not run'}</span>
           )}

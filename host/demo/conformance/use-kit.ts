@@ -6,6 +6,7 @@ import { ROWS } from '../../conformance/rows.ts'
 import { openTrace } from '../open-trace.ts'
 import type { Flavour } from './flavours.ts'
 import { Cancelled, KitWorker } from './kit-worker.ts'
+import { outcomeWords } from './outcome-words.ts'
 
 export interface Checked {
   readonly result: Result
@@ -96,7 +97,7 @@ export function useKit(): Kit {
         await worker.perform({ kind: 'run', flavour, id }, (answer) => {
           if (answer.kind !== 'result') return
           take(answer.result, flavour)
-          outcome = answer.result.outcome
+          outcome = outcomeWords(answer.result.outcome)
         })
         return `On the ${flavour} flavour: ${outcome}.`
       }),

@@ -12,6 +12,7 @@ import { type Filters, filtered, filtersOf, paramsOf } from './filters.ts'
 import { FlavourSelect } from './flavour-select.tsx'
 import { FLAVOURS, type Flavour } from './flavours.ts'
 import { GoldenTraces } from './golden.tsx'
+import { outcomeWords } from './outcome-words.ts'
 import { RuleTable } from './rule-table.tsx'
 import { type Kit, useKit } from './use-kit.ts'
 
@@ -166,7 +167,7 @@ function Run(props: Omit<RulesProps, keyof ViewProps | 'wrong'> & { onFilters: (
           <>
             <progress aria-label="Rules checked" max={ROWS.length} value={results.length} />
             <span class="small muted">
-              {results.length} of {ROWS.length}
+              {results.length} of {ROWS.length}, {ROWS.length - results.length} waiting for their turn
             </span>
           </>
         )}
@@ -186,7 +187,7 @@ function Run(props: Omit<RulesProps, keyof ViewProps | 'wrong'> & { onFilters: (
             aria-pressed={filters.outcome === outcome}
             onClick={() => toggle(outcome)}
           >
-            <strong>{counts[outcome]}</strong> {outcome}
+            <strong>{counts[outcome]}</strong> {outcomeWords(outcome)}
           </button>
         ))}
       </fieldset>

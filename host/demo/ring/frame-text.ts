@@ -6,6 +6,7 @@ import * as spec from '../../../assembly/spec.ts'
 import { decisionText, registerName, throttleText } from '../../replay/names.ts'
 import type { Step, TraceEvent } from '../../replay/step.ts'
 import { typeName } from './chain-model.ts'
+import { faultDetail } from './fault-text.ts'
 import type { MachineModel, Moment, Part } from './machine-model.ts'
 import { eventReferences } from './references.ts'
 import { descFlagNames, INTERRUPT_NAMES, namesOf, STATUS_NAMES } from './spec-names.ts'
@@ -191,7 +192,7 @@ function interruptText(model: MachineModel, step: Step): string {
 
 function eventSaid(model: MachineModel, step: Step, event: TraceEvent): Said {
   const { kind, at, low } = event
-  if (kind === abi.TRACE_VERDICT) return { kind: 'decision', field: 'verdict', text: verdictText(event) }
+  if (kind === abi.TRACE_VERDICT) return { kind: 'decision', field: 'verdict', text: verdictText(model, event) }
   if (kind === abi.TRACE_RING_FAULT) {
     const text = `ring fault: ${withSection(decisionText(low | 0), event)}; the queue is poisoned, NEEDS_RESET is set`
     return { kind: 'decision', field: 'ring fault', text }
@@ -205,8 +206,11 @@ function eventSaid(model: MachineModel, step: Step, event: TraceEvent): Said {
   return { kind: isLoad ? 'load' : 'store', field, text: `${isLoad ? 'load' : 'store'} ${text}` }
 }
 
-function verdictText(event: TraceEvent): string {
-  return `decision on head ${event.at}: ${withSection(decisionText(event.low | 0), event)}`
+function verdictText({ chain, registers }: MachineModel, event: TraceEvent): string {
+  const code = event.low | 0
+  const detail = chain && faultDetail(code, chain, registers)
+  const text = `decision on head ${event.at}: ${withSection(decisionText(code), event)}`
+  return detail === undefined ? text : `${text}: ${detail}`
 }
 
 /** 'IOERR, past the end of the disk (fault f)' with the section of the standard in the brackets. */

@@ -328,6 +328,22 @@ const STATUS = said(
   'drv.status.1',
   'Status takes one new bit at a time, in the order of the standard; 0 resets.',
 )
+const STATUS_READ = said(
+  'rule 2',
+  '2.1',
+  'status.init.1',
+  'Status shows how far the driver has come; it is 0 after a reset.',
+)
+/** Of a read of Status that has this bit. */
+const NEEDS_RESET = [
+  said('rule 7', '2.1.2', 'status.3', 'NEEDS_RESET: the device met an error that it cannot go on from.'),
+  said(
+    'rule 7',
+    '2.1.1',
+    'drv.status.4',
+    'The driver must not count on what is in flight: it must reset the device and begin anew.',
+  ),
+]
 const RESET = said('rule 6', '2.4.1', 'reset.3', 'After a reset no queue memory is touched and no interrupt comes.')
 const QUEUE_SET_UP = said(
   'rule 3',
@@ -401,11 +417,14 @@ const CONFIG_SPACE = [
 const OTHER_REGISTERS = [said('rule 1', '4.2.2', 'mmio.endian.1', 'Registers are four aligned bytes, little-endian.')]
 
 /** Of the beginning of a call. */
-export function callReferences({ call, args }: Step): readonly Reference[] {
+export function callReferences({ call, args, result = 0 }: Step): readonly Reference[] {
   if (call !== 'mmioRead' && call !== 'mmioWrite') return CALLS[call] ?? NO_REFERENCES
   const [offset = 0, , value = 0] = args
   if (offset >= spec.VIRTIO_MMIO_CONFIG) return CONFIG_SPACE
-  if (offset === spec.VIRTIO_MMIO_STATUS) return [call === 'mmioWrite' && value === 0 ? RESET : STATUS]
+  if (offset === spec.VIRTIO_MMIO_STATUS) {
+    if (call === 'mmioWrite') return [value === 0 ? RESET : STATUS]
+    return result & spec.VIRTIO_CONFIG_S_NEEDS_RESET ? NEEDS_RESET : [STATUS_READ]
+  }
   return REGISTERS[offset] ?? OTHER_REGISTERS
 }
 

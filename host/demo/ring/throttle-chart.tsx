@@ -47,10 +47,10 @@ function Legend() {
         <i class="chart-key stalled" /> the head waits
       </span>
       <span>
-        <i class="chart-key done" /> completed in the interval
+        <i class="chart-key done" /> completed in the interval (left)
       </span>
       <span>
-        <i class="chart-key waiting" /> waiting
+        <i class="chart-key waiting" /> waiting (right)
       </span>
     </figcaption>
   )
@@ -132,11 +132,20 @@ function compact(value: number): string {
   return new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 }).format(value)
 }
 
+/** There are no parts of a request. */
+const WHOLE = [1, 10, 100, 1000, 10_000, 100_000].flatMap((ten) => [ten, 2 * ten, 5 * ten])
+
+/** Before anything has run the first second is in sight. */
+const timeScale: uPlot.Scale = {
+  time: false,
+  range: (_, min, max) => [min ?? 0, Math.max(max ?? 0, (min ?? 0) + 1)],
+}
+
 const balanceOptions: Make = (colours, samples) => ({
   height: BALANCE_HEIGHT,
   legend: { show: false },
   cursor: { show: false },
-  scales: { x: { time: false }, ops: { range: withZero }, bytes: { range: withZero } },
+  scales: { x: timeScale, ops: { range: withZero }, bytes: { range: withZero } },
   axes: [
     axis(colours, { values: seconds }),
     axis(colours, { scale: 'ops', size: 54, values: (_, values) => values.map(compact) }),
@@ -154,11 +163,18 @@ const countOptions: Make = (colours, samples, plot) => ({
   height: COUNT_HEIGHT,
   legend: { show: false },
   cursor: { show: false },
-  scales: { x: { time: false }, y: { range: withZero }, waiting: { range: withZero } },
+  scales: { x: timeScale, y: { range: withZero }, waiting: { range: withZero } },
   axes: [
     axis(colours, { values: seconds }),
-    axis(colours, { scale: 'y', size: 54, incrs: [1, 2, 5, 10, 20, 50, 100] }),
-    axis(colours, { scale: 'waiting', side: 1, size: 54, grid: { show: false }, values: (_, all) => all.map(compact) }),
+    axis(colours, { scale: 'y', size: 54, incrs: WHOLE }),
+    axis(colours, {
+      scale: 'waiting',
+      side: 1,
+      size: 54,
+      incrs: WHOLE,
+      grid: { show: false },
+      values: (_, all) => all.map(compact),
+    }),
   ],
   series: [
     {},
@@ -177,8 +193,8 @@ const countOptions: Make = (colours, samples, plot) => ({
 /** The zero of a balance is what matters about it. */
 function withZero(_: uPlot, min: number | null, max: number | null): [number, number] {
   const low = Math.min(0, min ?? 0)
-  const high = Math.max(0, max ?? 1)
-  const room = (high - low || 1) * 0.06
+  const high = Math.max(low < 0 ? 0 : 1, max ?? 0)
+  const room = (high - low) * 0.06
   return [low < 0 ? low - room : 0, high + room]
 }
 

@@ -208,16 +208,19 @@ function read(typed: Typed): { limits: ScenarioLimits; load: Load; messages: Par
   return { limits, load, messages }
 }
 
-function balanceText(balance: number | undefined, what: string): string | undefined {
+/** Of requests a part is worth showing, of bytes it is not. */
+function balanceText(balance: number | undefined, what: string, maximumFractionDigits: number): string | undefined {
   if (balance === undefined) return undefined
-  return `${balance.toLocaleString('en', { maximumFractionDigits: 2 })} ${what}`
+  return `${balance.toLocaleString('en', { maximumFractionDigits })} ${what}`.trim()
 }
 
 function Summary({ samples, isRunning }: { samples: readonly ThrottleSample[]; isRunning: boolean }) {
   const last = samples.at(-1)
   if (!last) return <p>Starting …</p>
   const waiting = last.waiting + last.backlog
-  const balances = [balanceText(last.opsBalance, 'requests'), balanceText(last.bytesBalance, 'bytes')].filter(Boolean)
+  const balances = [balanceText(last.opsBalance, 'requests', 2), balanceText(last.bytesBalance, 'bytes', 0)].filter(
+    Boolean,
+  )
   return (
     <p class="summary" role={isRunning ? undefined : 'status'}>
       <strong>At {(last.millis / 1000).toFixed(2)} s</strong>: {last.completedTotal.toLocaleString('en')} of{' '}
@@ -250,8 +253,8 @@ function SampleTable({ samples }: { samples: readonly ThrottleSample[] }) {
             {samples.slice(-ROWS).map((sample) => (
               <tr key={sample.millis}>
                 <td class="num">{(sample.millis / 1000).toFixed(2)} s</td>
-                <td class="num">{balanceText(sample.opsBalance, '') ?? '–'}</td>
-                <td class="num">{balanceText(sample.bytesBalance, '') ?? '–'}</td>
+                <td class="num">{balanceText(sample.opsBalance, '', 2) ?? '–'}</td>
+                <td class="num">{balanceText(sample.bytesBalance, '', 0) ?? '–'}</td>
                 <td class="num">{sample.isStalled ? `waits ${Math.round(sample.waitMillis)} ms` : 'free'}</td>
                 <td class="num">{sample.completions}</td>
                 <td class="num">{sample.bytes}</td>

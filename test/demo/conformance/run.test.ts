@@ -51,6 +51,18 @@ if (hasChromium()) {
     assert.equal(opened.errors, [])
   })
 
+  test('while it runs -> what waits is counted as waiting, and not as a rule without a check', async ({ demo }) => {
+    const opened = await demo.open('#conformance')
+    const { page } = opened
+    const waits = page.getByText(/^\d+ of 363, \d+ waiting for their turn$/)
+    const said = (await waits.textContent()) ?? ''
+    const [, checked, waiting] = /^(\d+) of 363, (\d+) waiting/.exec(said) ?? []
+    assert.is(Number(checked) + Number(waiting), 363)
+    await page.getByRole('button', { name: 'no check written' }).waitFor()
+    assert.is(await page.getByText('not checked yet').count(), 0)
+    await opened.context.close()
+  })
+
   test('another view and back -> the results and the filters are still there', async ({ opened }) => {
     const { page } = opened
     await page.getByLabel('Section').selectOption('2.4')

@@ -92,6 +92,27 @@ test('references: every verdict and fault of abi.ts -> a rule and a section', ()
   }
 })
 
+test('references: a read of Status -> what NEEDS_RESET means and asks for; a write -> the rule for writes', () => {
+  const status = (call: Call, value: number, result: number): Step => ({
+    call,
+    nanos: 0,
+    args: [spec.VIRTIO_MMIO_STATUS, 4, value],
+    result,
+    events: [],
+    counters: [],
+    planned: [],
+  })
+  const whyOf = (step: Step): string => {
+    check(callReferences(step), 'Status')
+    return callReferences(step)
+      .map(({ why }) => why)
+      .join(' ')
+  }
+  assert.match(whyOf(status('mmioRead', 0, 0x4f)), /NEEDS_RESET: the device met an error.*driver.*must reset/)
+  assert.not.match(whyOf(status('mmioRead', 0, 0x0f)), /one new bit|NEEDS_RESET/)
+  assert.match(whyOf(status('mmioWrite', 0x40, 0)), /one new bit at a time/)
+})
+
 /** Letters of the contract's table, typed in from it. */
 const LETTERS: Readonly<Record<string, string>> = {
   REQUEST_FAULT_ORDER: 'a',

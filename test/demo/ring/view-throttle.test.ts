@@ -98,6 +98,39 @@ if (hasChromium()) {
     await context.close()
   })
 
+  test('charts: axes make sense before anything has run, the legend says which axis; bytes are whole', async ({
+    demo,
+  }) => {
+    const { page, errors, context } = await demo.open('#ring')
+    await page.getByRole('region', { name: 'This frame' }).waitFor()
+    await page.evaluate(() => {
+      const texts: string[] = []
+      const draw = CanvasRenderingContext2D.prototype.fillText
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {
+        texts.push(text)
+        draw.call(this, text, ...at)
+      }
+      Object.assign(window, { texts })
+    })
+    await page.getByRole('link', { name: 'Throttle' }).click()
+    await page.waitForFunction(() => (window as unknown as { texts: string[] }).texts.length > 12)
+    const texts = (await page.evaluate('window.texts')) as string[]
+    console.log(texts.join('|'))
+    const times = texts.filter((text) => text.endsWith(' s')).map((text) => Number.parseFloat(text))
+    assert.ok(Math.max(...times) <= 1, `times up to ${Math.max(...times)} s`)
+    assert.equal(
+      texts.filter((text) => /^0\.\d/.test(text) && !text.endsWith(' s')),
+      [],
+      'no parts of a request',
+    )
+    const legend = page.getByRole('figure')
+    for (const words of ['waiting (right)', 'completed in the interval (left)']) await legend.getByText(words).waitFor()
+    for (let i = 0; i < 5; i++) await page.getByRole('button', { name: 'Step 50 ms' }).click()
+    assert.match(await summaryAt(page, '0.25'), /Balance: [\d.,]+ requests, -?[\d,]+ bytes\./)
+    assert.equal(errors, [])
+    await context.close()
+  })
+
   test('run and pause: time goes on by itself, and stops', async ({ demo }) => {
     const { page, errors, context } = await openPanel(demo)
     await page.getByLabel('Speed of Run').selectOption('20')

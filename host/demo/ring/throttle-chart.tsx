@@ -138,7 +138,11 @@ const WHOLE = [1, 10, 100, 1000, 10_000, 100_000].flatMap((ten) => [ten, 2 * ten
 /** Before anything has run the first second is in sight. */
 const timeScale: uPlot.Scale = {
   time: false,
-  range: (_, min, max) => [min ?? 0, Math.max(max ?? 0, (min ?? 0) + 1)],
+  // What uPlot hands over of a single sample is a hundred seconds wide already.
+  range: ({ data: [times] }) => {
+    const first = times[0] ?? 0
+    return [first, Math.max(times.at(-1) ?? 0, first + 1)]
+  },
 }
 
 const balanceOptions: Make = (colours, samples) => ({

@@ -115,7 +115,6 @@ if (hasChromium()) {
     await page.getByRole('link', { name: 'Throttle' }).click()
     await page.waitForFunction(() => (window as unknown as { texts: string[] }).texts.length > 12)
     const texts = (await page.evaluate('window.texts')) as string[]
-    console.log(texts.join('|'))
     const times = texts.filter((text) => text.endsWith(' s')).map((text) => Number.parseFloat(text))
     assert.ok(Math.max(...times) <= 1, `times up to ${Math.max(...times)} s`)
     assert.equal(

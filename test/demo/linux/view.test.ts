@@ -101,6 +101,12 @@ test('requests: one opened -> the Ring view with the recording at its step; the 
   const { page } = visit
   await button(page, 'Open read at sector').first().click()
   await page.waitForURL(/#ring\?opened=\d+$/)
+  const frame = page.getByRole('region', { name: 'This frame' })
+  await frame.getByText(/^decision on head \d+: read/).waitFor()
+  await page
+    .getByLabel('Preset', { exact: true })
+    .getByText(/^Head \d+, IN at sector \d+: a read of Linux/)
+    .waitFor({ state: 'attached' })
   await page.goBack()
   await answer(page, 'echo still $((6 * 7))', /still 42/)
   await button(page, 'Open write at sector').first().focus()

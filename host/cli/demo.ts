@@ -26,7 +26,7 @@ export async function demo({ values: options }: Given<typeof DEMO>): Promise<num
     checkSite(out)
   }
   const page = dirname(fileURLToPath(import.meta.resolve('virtio-blk-wasm/demo/index.html')))
-  const linux = options['no-linux'] ? undefined : await linuxFolder()
+  const linux = options['no-linux'] ? undefined : await linuxFolder(out !== undefined)
   if (out !== undefined) {
     const bytes = writeSite(out, page, linux)
     process.stdout.write(`${out}: ${(bytes / 1e6).toFixed(1)} MB, for any web server; index.html is the page\n`)
@@ -38,8 +38,11 @@ export async function demo({ values: options }: Given<typeof DEMO>): Promise<num
   )
 }
 
-/** Where the files of the Linux view are; without them the reason is said, and the page works without. */
-async function linuxFolder(): Promise<string | undefined> {
+/**
+ * Where the files of the Linux view are; without them the reason is said, and the page works without. If it must be, as
+ * for a folder that is to be published, that is an error.
+ */
+async function linuxFolder(mustBe: boolean): Promise<string | undefined> {
   const progress = new Progress()
   const stop = new AbortController()
   let status = 0
@@ -52,12 +55,15 @@ async function linuxFolder(): Promise<string | undefined> {
   try {
     progress.start('a Linux guest for the page')
     const { folder, bytes } = await demoAssets({ progress: (text) => progress.note(text), signal: stop.signal })
+    stop.signal.throwIfAborted()
     progress.done(`a Linux guest for the page: ${(bytes / 1e6).toFixed(1)} MB in ${folder}`)
     return folder
   } catch (error) {
     progress.end()
     if (stop.signal.aborted) process.exit(status)
-    if (!(error instanceof GuestAssetsError || error instanceof V86MissingError)) throw error
+    const isLacking = error instanceof GuestAssetsError || error instanceof V86MissingError
+    if (isLacking && mustBe) throw new UsageError(`${error.message}; --no-linux makes the page without Linux`)
+    if (!isLacking) throw error
     process.stderr.write(`vblk demo: the page will be without Linux: ${error.message}\n`)
     return undefined
   } finally {

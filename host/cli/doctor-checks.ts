@@ -198,7 +198,10 @@ function apt({ missingTools }: Facts): Verdict {
   return { state: 'missing', found, remedy: 'on Debian 12 or later they are there; or copy the cache folder from one' }
 }
 
-function mirror({ mirror }: Facts): Verdict {
+function mirror({ mirror, missingTools }: Facts): Verdict {
+  if (mirror === undefined && missingTools.length > 0) {
+    return { state: 'missing', found: 'not asked: that takes apt', remedy: 'see apt' }
+  }
   if (mirror === undefined) return { state: 'missing', found: 'apt names none', remedy: 'see /etc/apt/sources.list' }
   if (mirror.trouble === '') return { state: 'ok', found: mirror.url }
   const found = `${mirror.url} cannot be reached (${mirror.trouble})`

@@ -18,6 +18,8 @@ import { tourWithDriver } from './tour-driver.ts'
 import { tourWithLinux } from './tour-linux.ts'
 
 const DISK_BYTES = 64 << 20
+/** Ctrl-C, kill, and the end of the terminal */
+const ENDINGS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export async function start({ values }: Given<typeof START>): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'vblk-start-'))
@@ -32,16 +34,14 @@ export async function start({ values }: Given<typeof START>): Promise<number> {
       process.exit(128 + constants.signals[signal])
     }, 500)
   }
-  process.once('SIGINT', interrupted)
-  process.once('SIGTERM', interrupted)
+  for (const signal of ENDINGS) process.once(signal, interrupted)
   try {
     return await tour(join(folder, 'disk.img'), stop.signal, values.json)
   } catch (error) {
     if (!stop.signal.aborted) throw error
     return await new Promise<never>(() => {})
   } finally {
-    process.off('SIGINT', interrupted)
-    process.off('SIGTERM', interrupted)
+    for (const signal of ENDINGS) process.off(signal, interrupted)
     clean()
   }
 }

@@ -16,7 +16,7 @@ import { defaultCacheFolder, type GuestAssets, guestAssets, workFolder } from '.
 import { DEMO_SCRIPT } from './demo-guest.ts'
 import { type DemoFile, type DemoManifest, MANIFEST_NAME, makeManifest, readManifest } from './demo-manifest.ts'
 import { KERNEL_OPTIONS, saveLinux, startLinux } from './linux-boot.ts'
-import type { LinuxGuest } from './linux-guest.ts'
+import { type LinuxGuest, LinuxGuestError } from './linux-guest.ts'
 import { packSavedMachine, type SavedMachine } from './saved-machine.ts'
 import type { V86Machine } from './v86.ts'
 import { findV86, loadV86 } from './v86-node.ts'
@@ -63,13 +63,24 @@ export async function demoAssets(options: DemoAssetsOptions = {}): Promise<DemoA
     await mkdir(folder)
     await write(folder, runtime, guest, { image, machine: await packSavedMachine(machine) })
     await rm(made, { recursive: true, force: true }) // damaged, or it would have been complete
+    signal?.throwIfAborted()
     await publishFolder(folder, made)
+  } catch (error) {
+    throw signal?.aborted ? error : asAssetsError(error, cacheFolder)
   } finally {
     await rm(work, { recursive: true, force: true })
   }
   const assets = await complete(made)
   if (assets === undefined) throw new GuestAssetsError(`${made} has become unreadable: delete it and run again`)
   return assets
+}
+
+/** A guest that does not come up, a full disk: who wants the files has to do without. */
+function asAssetsError(error: unknown, cacheFolder: string): unknown {
+  if (error instanceof LinuxGuestError) return new GuestAssetsError(`the guest for the page failed: ${error.message}`)
+  const { code } = error as NodeJS.ErrnoException
+  if (code === undefined) return error
+  return new GuestAssetsError(`the guest for the page cannot be kept in ${cacheFolder} (${code})`)
 }
 
 function keyOf({ version }: V86Runtime, { packages }: GuestAssets): string {

@@ -133,6 +133,15 @@ export class V86Machine {
     void this.#emulator.run()
   }
 
+  /** The guest's processor stands still from the end of the tick in which this is called, until `goOn`. */
+  pause(): void {
+    if (!this.#over && !this.#isSaving) void this.#emulator.stop()
+  }
+
+  goOn(): void {
+    if (!this.#over && !this.#isSaving) void this.#emulator.run()
+  }
+
   /** Ends the machine for good. Safe to call more than once. */
   async stop(): Promise<void> {
     this.#finish(() => this.#end('stopped'))

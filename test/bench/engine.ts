@@ -13,6 +13,7 @@ import * as abi from '../../assembly/abi.ts'
 import { GuestMemory } from '../../host/device/guest-memory.ts'
 import type { EngineExports } from '../../host/engine/engine.ts'
 import { EngineState } from '../../host/engine/state.ts'
+import { Recorder } from '../../host/replay/recorder.ts'
 import { flavours } from '../support/engines.ts'
 import { BenchGuest, LAYOUTS, type Layout } from './guest.ts'
 import { TypeScriptDevice } from './typescript-device.ts'
@@ -139,6 +140,13 @@ const SUBJECTS: Record<string, (layout: Layout) => Promise<Batch>> = {
       },
     ]),
   ),
+  // Each call and each access goes through JavaScript, and the data is hashed.
+  'engine, recorded': async (layout) => {
+    const memory = GuestMemory.create({ ramBytes: RAM_BYTES })
+    const engine = new Recorder().engine(memory.memory) as EngineExports
+    const guest = new BenchGuest(memory.view(0, RAM_BYTES), layout)
+    return engineBatch(engine, guest, makeState(engine, memory))
+  },
   'plain TypeScript device': async (layout) => {
     const memory = GuestMemory.create({ ramBytes: RAM_BYTES })
     return typescriptBatch(memory, new BenchGuest(memory.view(0, RAM_BYTES), layout))

@@ -118,14 +118,30 @@ test('--out: a new folder, and the same again -> the page, without its source ma
     assert.ok(existsSync(join(out, 'index.html')))
     assert.equal(readFileSync(join(out, 'app.js')), readFileSync('build/demo/app.js'))
     assert.not.ok(readdirSync(out).some((name) => name.endsWith('.map')))
-    writeFileSync(join(out, 'left-over.js'), '')
   }
-  vblk(['demo', '--no-linux', '--out', out])
-  assert.not.ok(existsSync(join(out, 'left-over.js')))
   assert.equal(
     readdirSync(folder).filter((name) => name.startsWith('.site')),
     [],
   )
+})
+
+test('--out: other files beside those of the page, which was made there -> refused, all is left', ({ folder }) => {
+  const out = join(folder, 'pages')
+  assert.is(vblk(['demo', '--no-linux', '--out', out]).status, 0)
+  mkdirSync(join(out, '.git'))
+  writeFileSync(join(out, '.git', 'HEAD'), 'ref: refs/heads/main\n')
+  writeFileSync(join(out, 'CNAME'), 'example.org')
+  const before = readdirSync(out, { recursive: true })
+  assertRefused(vblk(['demo', '--no-linux', '--out', out]), `--out ${out}`, '.git/HEAD, CNAME', 'name a new folder')
+  assert.equal(readdirSync(out, { recursive: true }), before)
+})
+
+test('--out: Linux cannot be had -> refused, unless --no-linux; what was there is left', ({ folder }) => {
+  const out = join(folder, 'whole')
+  const nowhere = { XDG_CACHE_HOME: '/etc/passwd/x' }
+  assertRefused(vblk(['demo', '--out', out], nowhere), '--no-linux')
+  assert.not.ok(existsSync(out))
+  assert.is(vblk(['demo', '--no-linux', '--out', out], nowhere).status, 0)
 })
 
 test('--out: a folder with other files, a file, with options for serving -> refused, nothing touched', ({ folder }) => {

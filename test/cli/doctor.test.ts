@@ -144,6 +144,9 @@ test('guest files: not in the cache -> ok if they can be fetched, else missing o
 test('apt, mirror, cache folder: each trouble -> named', () => {
   expect({ missingTools: ['apt-get', 'dpkg-deb'] }, 'apt', 'missing', 'apt-get, dpkg-deb')
   expect({ mirror: undefined }, 'Debian mirror', 'missing', 'sources.list')
+  const without = diagnose({ ...ALL, missingTools: ['apt-get'], mirror: undefined })
+  const asked = without.checks.find(({ name }) => name === 'Debian mirror')
+  assert.match(`${asked?.found}; ${asked?.remedy}`, 'that takes apt; see apt')
   expect({ mirror: { url: 'http://x/', trouble: 'timed out' } }, 'Debian mirror', 'missing', 'timed out', 'proxy')
   const { cache } = ALL
   expect({ cache: { ...cache, isWritable: false } }, 'cache folder', 'missing', cache.folder, 'XDG_CACHE_HOME')

@@ -8,6 +8,9 @@ export class FakeFile implements StoreFile {
   bytes: Uint8Array = new Uint8Array()
   isOpen = false
   flushes = 0
+  flush = (): void => {
+    this.flushes++
+  }
   /** thrown by the next call of a handle */
   failure: Error | undefined
   /** at most so many bytes are moved by a call */
@@ -52,7 +55,7 @@ class FakeHandle implements SyncHandle {
   }
 
   flush(): void {
-    this.#open.flushes++
+    this.#open.flush()
   }
 
   getSize(): number {

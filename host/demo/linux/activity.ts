@@ -23,6 +23,12 @@ const OPERATIONS: Readonly<Record<number, string>> = {
 
 type Rates = Omit<Statistics, 'recording'>
 
+interface RecordingStart {
+  readonly number: number
+  /** ms of the wall clock */
+  readonly begun: number
+}
+
 export class Activity {
   #lister = new Lister()
   #recording = 0
@@ -31,7 +37,8 @@ export class Activity {
   /** taken from the ring and not complete yet, then complete ones that were not handed over */
   #requests: ListedRequest[] = []
   #count = 0
-  #waits = new Map<number, number>()
+  /** by head, since when, in ms of the wall clock: it may be in the recording before */
+  readonly #waits = new Map<number, number>()
   #waited = new Map<ListedRequest, number>()
   /** undefined until it is known where the guest stands */
   #avail: number | undefined
@@ -46,22 +53,22 @@ export class Activity {
   }
 
   /** The steps of another recording follow; what was listed stays. */
-  begin(recording: number, wallMs: number): void {
+  #begin({ number, begun }: RecordingStart): void {
     this.#take() // the last of the one before
-    this.#recording = recording
-    this.#begun = wallMs
+    this.#recording = number
+    this.#begun = begun
     this.#lister = new Lister()
     this.#count = 0
-    this.#waits.clear()
   }
 
-  step(number: number, step: Step): void {
+  step(recording: RecordingStart, number: number, step: Step): void {
+    if (recording.number !== this.#recording) this.#begin(recording)
     this.#lister.take(number, step)
     this.#followIndices(step)
     for (const listed of this.#lister.drain()) this.#list(listed)
     for (const { kind, at } of step.events) {
       // Told again each time it is asked: it waits since the first.
-      if (kind === abi.TRACE_STALL && !this.#waits.has(at)) this.#waits.set(at, step.nanos)
+      if (kind === abi.TRACE_STALL && !this.#waits.has(at)) this.#waits.set(at, this.#wall(step.nanos))
     }
   }
 
@@ -72,13 +79,20 @@ export class Activity {
       this.#used = Number(queue?.nextUsed ?? 0) & IDX_MASK
       this.#avail ??= this.#used
     }
-    if (step.call === 'mmioWrite' && (step.result ?? 0) & abi.EFFECT_RESET) this.#avail = this.#used = 0
+    if (step.call === 'mmioWrite' && (step.result ?? 0) & abi.EFFECT_RESET) {
+      this.#avail = this.#used = 0
+      this.#waits.clear()
+    }
     for (const { kind, low } of step.events) {
       if (kind === abi.TRACE_AVAIL_IDX) this.#avail = low
       else if (kind === abi.TRACE_USED_IDX) this.#used = low
       else continue
       this.#peak = Math.max(this.#peak, this.#present)
     }
+  }
+
+  #wall(nanos: number): number {
+    return this.#begun + nanos / 1e6
   }
 
   get #present(): number {
@@ -91,7 +105,7 @@ export class Activity {
     const since = this.#waits.get(listed.head)
     if (since !== undefined) {
       this.#waits.delete(listed.head)
-      this.#waited.set(listed, (listed.nanos - since) / 1e6)
+      this.#waited.set(listed, this.#wall(listed.nanos) - since)
     }
     this.#requests.push(listed)
     if (this.#requests.length > 2 * ROWS_MAX) this.#drop(this.#requests.splice(0, this.#requests.length - ROWS_MAX))
@@ -120,7 +134,7 @@ export class Activity {
       recording: this.#recording,
       step,
       head,
-      time: this.#begun + nanos / 1e6,
+      time: this.#wall(nanos),
       operation: OPERATIONS[decision] ?? 'refused',
       decision: text,
       ...(moves && sector !== undefined && { sector: Number(sector) }),

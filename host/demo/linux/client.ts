@@ -12,6 +12,7 @@ export class LinuxClient {
   readonly #waiting = new Map<number, Waiting>()
   #id = 0
 
+  /** `onFailure`: this client is of no use any more, another one has to be made. */
   constructor(onNews: (news: Exclude<News, Reply>) => void, onFailure: (text: string) => void) {
     this.#worker = startWorker('linux-worker')
     this.#worker.onmessage = ({ data }: MessageEvent<News>) => {
@@ -19,6 +20,7 @@ export class LinuxClient {
       else onNews(data)
     }
     this.#worker.onerror = ({ message }) => {
+      this.close() // or it would hold the disk
       const text = `the worker with the guest failed: ${message || 'it could not be loaded'}`
       for (const { reject } of this.#waiting.values()) reject(new Error(text))
       this.#waiting.clear()
@@ -49,6 +51,11 @@ export class LinuxClient {
   type(text: string | Uint8Array): void {
     const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text
     this.#worker.postMessage({ kind: 'input', bytes } satisfies Order)
+  }
+
+  /** So many bytes of the console are on the screen. */
+  shown(bytes: number): void {
+    this.#worker.postMessage({ kind: 'shown', bytes } satisfies Order)
   }
 
   close(): void {

@@ -2,6 +2,7 @@
 // begin anew. What destroys it asks first.
 
 import { useRef, useState } from 'preact/hooks'
+import { ActionButton } from '../ui/action-button.tsx'
 import { bytesText } from './format.ts'
 import type { DiskFacts } from './messages.ts'
 
@@ -42,16 +43,15 @@ export function DiskPanel({ disk, isBusy, onImport, onExport, onFresh }: DiskPan
         </dl>
       )}
       <div class="toolbar">
-        <button type="button" disabled={!isIdle} onClick={onExport}>
+        <ActionButton isDisabled={!isIdle} onClick={onExport}>
           Export the image
-        </button>
-        <button type="button" disabled={!isIdle} onClick={() => input.current?.click()}>
+        </ActionButton>
+        <ActionButton isDisabled={!isIdle} onClick={() => input.current?.click()}>
           Import an image …
-        </button>
-        <button
-          type="button"
+        </ActionButton>
+        <ActionButton
           class="danger"
-          disabled={!isIdle}
+          isDisabled={!isIdle}
           onClick={() =>
             ask({
               text: 'The disk and all that is on it is replaced by a fresh one, and the machine starts again.',
@@ -61,7 +61,7 @@ export function DiskPanel({ disk, isBusy, onImport, onExport, onFresh }: DiskPan
           }
         >
           Start over with a fresh disk …
-        </button>
+        </ActionButton>
         <input
           ref={input}
           type="file"

@@ -1,6 +1,8 @@
 // Where the page keeps its disk between visits: one image file in the origin's private file system. An image counts
 // when the empty file that marks it complete is there too, which is made last: an import that was interrupted leaves
-// the old disk. The number of an image rises with each new one. Workers only. What is on the disk it does not know.
+// the old disk. The number of an image rises with each new one. A file with nothing in it is held open as long as the
+// store is: so only one tab at a time looks at the images, makes or removes any. Workers only. What is on the disk it
+// does not know.
 
 import { OpfsBackend, type SyncHandle } from './opfs-backend.ts'
 
@@ -30,6 +32,7 @@ export interface ImageSource {
 
 const IMAGE = /^disk-(\d{1,9})\.img$/
 const READY = /^disk-(\d{1,9})\.ready$/
+const LOCK = 'lock'
 /** How long a tab that was reloaded may take to let go of the disk. */
 const LOCK_TRIES = 20
 const LOCK_WAIT_MS = 100
@@ -37,20 +40,36 @@ const LOCK_WAIT_MS = 100
 export class DiskStore {
   readonly #folder: StoreFolder
   readonly #tries: number
+  #held: SyncHandle | undefined
 
   constructor(folder: StoreFolder, tries = LOCK_TRIES) {
     this.#folder = folder
     this.#tries = tries
   }
 
-  /** The disk of the last visit, or a new one with the content given. Throws DiskLockedError. */
+  /** The disk of the last visit, or a new one with the content given. Throws DiskLockedError. Called once. */
   async open(first: () => Promise<ImageSource>): Promise<OpfsBackend> {
-    const number = await this.#current()
-    if (number === undefined) return this.replace(await first())
-    const file = await this.#folder.getFileHandle(imageName(number))
-    const backend = new OpfsBackend(await this.#lock(file))
-    await this.#removeAllBut(number)
-    return backend
+    this.#held = await this.#lock(await this.#folder.getFileHandle(LOCK, { create: true }))
+    try {
+      const number = await this.#current()
+      if (number === undefined) {
+        await this.#removeAllBut(0)
+        return await this.replace(await first())
+      }
+      const file = await this.#folder.getFileHandle(imageName(number))
+      const backend = new OpfsBackend(await this.#lock(file))
+      await this.#removeAllBut(number)
+      return backend
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Another tab may have the store. The disk is its owner's to close. */
+  close(): void {
+    this.#held?.close()
+    this.#held = undefined
   }
 
   /**
@@ -96,11 +115,15 @@ export class DiskStore {
     return complete.length === 0 ? undefined : Math.max(...complete)
   }
 
-  /** What is still open elsewhere stays for the next time. */
+  /** What is still open somewhere stays, its mark too, for the next time. */
   async #removeAllBut(number: number): Promise<void> {
-    for (const name of await this.#names()) {
-      const old = Number((IMAGE.exec(name) ?? READY.exec(name))?.[1] ?? number)
-      if (old !== number) await this.#folder.removeEntry(name).catch(() => {})
+    const names = await this.#names()
+    const kept = new Set([number])
+    for (const kind of [IMAGE, READY]) {
+      for (const name of names) {
+        const old = Number(kind.exec(name)?.[1] ?? number)
+        if (!kept.has(old)) await this.#folder.removeEntry(name).catch(() => kept.add(old))
+      }
     }
   }
 

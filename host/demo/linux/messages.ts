@@ -10,6 +10,8 @@ export type Storage = 'opfs' | 'memory'
 export type Order =
   | ({ readonly kind: 'start'; readonly id: number; readonly base: string; readonly storage: Storage } & Terminal)
   | { readonly kind: 'input'; readonly bytes: Uint8Array }
+  /** so many bytes of the console are on the screen: the machine waits for a page that falls behind */
+  | { readonly kind: 'shown'; readonly bytes: number }
   | { readonly kind: 'limits'; readonly id: number; readonly limits: ThrottleOptions }
   | { readonly kind: 'record'; readonly id: number }
   | { readonly kind: 'trace'; readonly id: number; readonly recording: number }
@@ -125,6 +127,10 @@ export function parseOrder(data: unknown): Order {
   const { kind } = order
   if (kind === 'input') {
     if (!(order.bytes instanceof Uint8Array) || order.bytes.length > INPUT_MAX) fail('has no bytes, or too many')
+    return data as Order
+  }
+  if (kind === 'shown') {
+    if (!isWhole(order.bytes, 0, Number.MAX_SAFE_INTEGER)) fail('says not how many bytes are shown')
     return data as Order
   }
   if (!isWhole(order.id, 0, Number.MAX_SAFE_INTEGER)) fail('has no id')

@@ -1,8 +1,8 @@
 // The guest's disk with a recording that can be begun anew while the guest runs: a thin register window, and behind it
 // a VirtioBlk whose engine a Recorder watches. A recording begins with a device's init(), so a new one means a new
 // device, restored from a snapshot of the old. That happens between two turns of the machine, which sees nothing of
-// it: a back end that answers at once has nothing in flight then, and a restore waits for nothing but microtasks.
-// The back end stays its owner's.
+// it: a back end that answers at once has nothing in flight then, and a restore waits for nothing but microtasks. If
+// it fails, the old device and its recording go on. The back end stays its owner's.
 
 import { VIRTQ_AVAIL_IDX } from '../../../assembly/spec.ts'
 import type { BlockBackend } from '../../backend/types.ts'
@@ -31,7 +31,8 @@ export interface RecordedDiskOptions {
   readonly onInterrupt: () => void
   /** one line, when service ends for good */
   readonly onFailure: (message: string) => void
-  readonly onStep: (recording: number, step: number, what: Step) => void
+  /** of a recording that is there: none is told of before its device is restored */
+  readonly onStep: (recording: Recording, step: number, what: Step) => void
   /** of the first recording, default 1 */
   readonly number?: number
 }
@@ -43,13 +44,17 @@ export class RecordedDisk {
   readonly #options: RecordedDiskOptions
   readonly #memory: GuestMemory
   readonly #backend: BlockBackend
+  /** undefined while another one takes its place */
   #device: VirtioBlk | undefined
-  #recording: Recording
+  #recording: Recording | undefined
   #before: Recording | undefined
+  /** v86 never takes memory back: two blocks, of the present device and of the next */
+  readonly #blocks: { ptr: number; bytes: number }[] = []
+  #next = 0
 
   private constructor(options: RecordedDiskOptions) {
     this.#options = options
-    this.#memory = withOneState(options.memory)
+    this.#memory = this.#withTwoStates(options.memory)
     const { backend } = options
     this.#backend = {
       capacityBytes: backend.capacityBytes,
@@ -58,12 +63,11 @@ export class RecordedDisk {
       write: (offset, from) => backend.write(offset, from),
       flush: () => backend.flush(),
     }
-    this.#recording = this.#begin(options.number ?? 1)
   }
 
   static async restore(options: RecordedDiskOptions): Promise<RecordedDisk> {
     const disk = new RecordedDisk(options)
-    await disk.#restore(options.snapshot)
+    await disk.#begin(options.number ?? 1, options.snapshot)
     return disk
   }
 
@@ -95,7 +99,7 @@ export class RecordedDisk {
   }
 
   get recording(): Recording {
-    return this.#recording
+    return this.#recording as Recording
   }
 
   /** This one or the one before: of older ones nothing is kept. */
@@ -103,15 +107,23 @@ export class RecordedDisk {
     return [this.#recording, this.#before].find((one) => one?.number === number)
   }
 
-  /** Ends the recording and begins the next. Must not be called from inside a call of the device. */
+  /**
+   * Ends the recording and begins the next. Must not be called from inside a call of the device. If it rejects, the
+   * recording goes on.
+   */
   async startRecording(): Promise<void> {
     const old = this.#present
+    const before = this.recording
     const snapshot = old.snapshot()
     this.#device = undefined
+    try {
+      await this.#begin(before.number + 1, snapshot)
+    } catch (error) {
+      this.#device = old
+      throw error
+    }
+    this.#before = before
     void old.close()
-    this.#before = this.#recording
-    this.#recording = this.#begin(this.#before.number + 1)
-    await this.#restore(snapshot)
   }
 
   /** Ends the device. The recordings stay. */
@@ -124,19 +136,22 @@ export class RecordedDisk {
     return this.#device
   }
 
-  #begin(number: number): Recording {
-    const onStep = (step: number, what: Step): void => this.#options.onStep(number, step, what)
-    return { number, recorder: new Recorder({ maxBytes: RECORDING_MAX, onStep }), begun: Date.now() }
-  }
-
-  async #restore(snapshot: Uint8Array): Promise<void> {
-    const { onInterrupt, onFailure } = this.#options
-    const { recorder } = this.#recording
+  /** A device that goes on from the snapshot, in a recording of its own. Nothing has changed if it rejects. */
+  async #begin(number: number, snapshot: Uint8Array): Promise<void> {
+    const { onInterrupt, onFailure, onStep } = this.#options
+    let isThere = false
+    const early: (() => void)[] = []
+    const tell = (step: number, what: Step): void => {
+      if (isThere) onStep(recording, step, what)
+      else early.push(() => onStep(recording, step, what))
+    }
+    const recorder = new Recorder({ maxBytes: RECORDING_MAX, onStep: tell })
+    const recording: Recording = { number, recorder, begun: Date.now() }
     // The machine answers an interrupt by reading the registers, which are not there before the restore has ended.
     let isPending = false
     const interrupt = (): void => {
-      if (this.#device === undefined) isPending = true
-      else onInterrupt()
+      if (isThere) onInterrupt()
+      else isPending = true
     }
     this.#device = await VirtioBlk.restore(snapshot, {
       memory: this.#memory,
@@ -146,21 +161,26 @@ export class RecordedDisk {
       onFailure,
       override: ['capacity'],
     })
+    this.#recording = recording
+    this.#next = 1 - this.#next
+    isThere = true
+    for (const step of early) step()
     if (isPending) onInterrupt()
   }
-}
 
-/** Each device gets the state block of the one before it, zeroed: v86 never takes memory back. */
-function withOneState(memory: GuestMemory): GuestMemory {
-  let block: { ptr: number; bytes: number } | undefined
-  return GuestMemory.adopt({
-    memory: memory.memory,
-    regions: memory.regions,
-    ...(memory.onWrite && { onWrite: memory.onWrite }),
-    allocate: (bytes) => {
-      if (block === undefined || block.bytes < bytes) block = { ptr: memory.allocate(bytes), bytes }
-      new Uint8Array(memory.memory.buffer, block.ptr, bytes).fill(0)
-      return block.ptr
-    },
-  })
+  /** Each device gets the block that the present one does not have, zeroed. */
+  #withTwoStates(memory: GuestMemory): GuestMemory {
+    return GuestMemory.adopt({
+      memory: memory.memory,
+      regions: memory.regions,
+      ...(memory.onWrite && { onWrite: memory.onWrite }),
+      allocate: (bytes) => {
+        let block = this.#blocks[this.#next]
+        if (block === undefined || block.bytes < bytes) block = { ptr: memory.allocate(bytes), bytes }
+        this.#blocks[this.#next] = block
+        new Uint8Array(memory.memory.buffer, block.ptr, bytes).fill(0)
+        return block.ptr
+      },
+    })
+  }
 }

@@ -1,5 +1,6 @@
 // The recording that always runs: what is in it, and ways to look at it, take it away and begin it anew.
 
+import { ActionButton } from '../ui/action-button.tsx'
 import { bytesText, count, timeText } from './format.ts'
 import type { RecordingFacts } from './messages.ts'
 
@@ -29,15 +30,15 @@ export function RecordingPanel({ recording, isRunning, onNew, onDownload, onOpen
         </dl>
       )}
       <div class="toolbar">
-        <button type="button" disabled={!isRunning} onClick={onNew}>
+        <ActionButton isDisabled={!isRunning} onClick={onNew}>
           New recording
-        </button>
-        <button type="button" disabled={recording === undefined} onClick={onDownload}>
+        </ActionButton>
+        <ActionButton isDisabled={recording === undefined} onClick={onDownload}>
           Download the trace
-        </button>
-        <button type="button" disabled={recording === undefined} onClick={onOpen}>
+        </ActionButton>
+        <ActionButton isDisabled={recording === undefined} onClick={onOpen}>
           Open in the Ring view
-        </button>
+        </ActionButton>
       </div>
       <p class="small muted">
         Every call of the engine is recorded, always; of the data only a hash. A long recording is followed by a new

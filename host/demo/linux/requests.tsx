@@ -17,9 +17,10 @@ const STATUS: readonly string[] = ['OK', 'IOERR', 'UNSUPP']
 
 export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
   const [isPaused, setPaused] = useState(false)
-  const [isHeld, setHeld] = useState(false)
+  const [hasPointer, setPointer] = useState(false)
+  const [hasFocus, setFocus] = useState(false)
   const shown = useRef(rows)
-  if (!isPaused && !isHeld) shown.current = rows
+  if (!isPaused && !hasPointer && !hasFocus) shown.current = rows
   const newest = shown.current[0]
   const more = newest === undefined ? rows.length : rows.indexOf(newest)
   return (
@@ -35,10 +36,10 @@ export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
       </div>
       <div
         class="scroll requests"
-        onPointerEnter={() => setHeld(true)}
-        onPointerLeave={() => setHeld(false)}
-        onFocusCapture={() => setHeld(true)}
-        onBlurCapture={() => setHeld(false)}
+        onPointerEnter={() => setPointer(true)}
+        onPointerLeave={() => setPointer(false)}
+        onFocusCapture={() => setFocus(true)}
+        onBlurCapture={() => setFocus(false)}
       >
         <table>
           <thead>
@@ -93,7 +94,12 @@ function Row({ row, isKept, onOpen }: RowProps) {
   return (
     <tr class={isKept ? 'opens' : ''} title={decision} onClick={() => isKept && onOpen(row)}>
       <td>
-        <button type="button" class={`tag ${TAGS[operation] ?? 'bad'}`} disabled={!isKept} aria-label={`Open ${what}`}>
+        <button
+          type="button"
+          class={`tag ${TAGS[operation] ?? 'bad'}`}
+          aria-disabled={!isKept} // and not disabled: it would lose the keyboard's focus
+          aria-label={`Open ${what}`}
+        >
           {operation}
         </button>
       </td>

@@ -39,6 +39,8 @@ const PROGRESS_MS = 50
 /** A recording is ended there and the next begins: a page that opens a longer one stands still for seconds. */
 const RECORDING_BYTES = 8 << 20
 const RECORDING_REQUESTS = 20_000
+/** The machine stands still while so much of the console is not on the screen yet. */
+const UNSHOWN_MAX = 256 << 10
 /** Of the console, for errors; the page has all of it. */
 const OUTPUT_MAX = 64 << 10
 
@@ -56,7 +58,11 @@ export class Session {
   #reported = 0
   #toldProgress = 0
   #isBusy = false
+  #unshown = 0
+  #isPaused = false
   #recordings = 0
+  /** the last that was to end because it was long */
+  #ended = 0
   /** where it stood before something was begun that can fail */
   #settled: Phase = { name: 'ended', text: '' }
 
@@ -70,6 +76,10 @@ export class Session {
       this.#guest?.serialWrite(order.bytes)
       return
     }
+    if (order.kind === 'shown') {
+      this.#shown(order.bytes)
+      return
+    }
     const { id } = order
     try {
       const result = await this.#do(order)
@@ -80,7 +90,7 @@ export class Session {
     }
   }
 
-  async #do(order: Exclude<Order, { kind: 'input' }>): Promise<TraceFile | Blob | undefined> {
+  async #do(order: Exclude<Order, { kind: 'input' | 'shown' }>): Promise<TraceFile | Blob | undefined> {
     switch (order.kind) {
       case 'start':
         await this.#alone(() => this.#begin(order))
@@ -167,13 +177,13 @@ export class Session {
     let reason: string | undefined
     if (storage === 'opfs') {
       try {
-        this.#store = new DiskStore(await this.#parts.folder())
-        const backend = await this.#store.open(async () => bytesSource(await files.image()))
+        const store = new DiskStore(await this.#parts.folder())
+        const backend = await store.open(async () => bytesSource(await files.image()))
+        this.#store = store
         this.#tellDisk({ storage: 'opfs', bytes: backend.capacityBytes })
         return backend
       } catch (error) {
         if (error instanceof DiskLockedError) throw error
-        this.#store = undefined
         reason = lineOf(error)
       }
     }
@@ -197,10 +207,9 @@ export class Session {
       runtime,
       saved,
       outputMax: OUTPUT_MAX,
-      onConsole: (bytes) => this.#parts.post({ kind: 'console', bytes }, [bytes.buffer as ArrayBuffer]),
+      onConsole: (bytes) => this.#print(bytes),
       disk: async (memory, onInterrupt) => {
         const number = this.#recordings + 1
-        activity.begin(number, Date.now())
         disk = await RecordedDisk.restore({
           snapshot: saved.disk,
           memory,
@@ -208,13 +217,14 @@ export class Session {
           onInterrupt,
           number,
           onFailure: (text) => this.#parts.post({ kind: 'note', text }),
-          onStep: (_, step, what) => activity.step(step, what),
+          onStep: (recording, step, what) => activity.step(recording, step, what),
         })
         disk.setThrottle(this.#limits)
         return disk
       },
     })
     this.#guest = guest
+    this.#isPaused = false
     this.#disk = disk
     this.#recordings = disk?.recording.number ?? 0
     guest.serialWrite(demoGreeting(rows, columns, Date.now()))
@@ -235,19 +245,36 @@ export class Session {
       (error: unknown): Phase => ({ name: 'failed', text: lineOf(error) }),
     )
     if (this.#guest !== guest) return // stopped for another disk
-    await this.#halt()
-    this.#tell(phase)
+    await this.#halt(this.#backend).then(
+      () => this.#tell(phase),
+      (error) => this.#tell({ name: 'failed', text: lineOf(error) }),
+    )
   }
 
   /** The machine goes, its disk stays. */
-  async #halt(): Promise<void> {
+  async #halt(backend: BlockBackend | undefined): Promise<void> {
     const guest = this.#guest
     this.#guest = undefined
     clearInterval(this.#timer)
     await guest?.stop()
     await this.#report()
     await this.#disk?.close()
-    await this.#backend?.flush()
+    await backend?.flush()
+  }
+
+  #print(bytes: Uint8Array): void {
+    this.#unshown += bytes.length
+    this.#parts.post({ kind: 'console', bytes }, [bytes.buffer as ArrayBuffer])
+    if (this.#unshown <= UNSHOWN_MAX || this.#guest === undefined) return
+    this.#isPaused = true
+    this.#guest.machine.pause()
+  }
+
+  #shown(bytes: number): void {
+    this.#unshown = Math.max(0, this.#unshown - bytes)
+    if (!this.#isPaused || this.#unshown > UNSHOWN_MAX / 2) return
+    this.#isPaused = false
+    this.#guest?.machine.goOn()
   }
 
   // While it runs ------------------------------------------------------------------------------------------
@@ -266,12 +293,14 @@ export class Session {
     this.#parts.post({ kind: 'statistics', statistics: { ...rates, recording }, requests: rows })
     const { recordingRequests = RECORDING_REQUESTS } = this.#parts
     const isLong = bytes > RECORDING_BYTES || requests > recordingRequests || isFull
-    if (isLong && this.#guest) await this.#newRecording()
+    // Once: if it cannot be followed by another, it goes on, and people can try.
+    if (!isLong || this.#guest === undefined || this.#ended === number) return
+    this.#ended = number
+    await this.#newRecording()
   }
 
   async #newRecording(): Promise<void> {
     if (this.#disk === undefined || this.#guest === undefined) throw new Error('the machine does not run')
-    this.#activity.begin(this.#disk.recording.number + 1, Date.now())
     await this.#disk.startRecording()
     this.#recordings = this.#disk.recording.number
   }
@@ -307,12 +336,15 @@ export class Session {
       this.#tell(this.#settled)
       throw error
     })
+    // At once: it is what the next visit opens, so whatever fails from here, it is what is started again.
+    const old = this.#backend
+    this.#backend = backend
     try {
-      await this.#halt()
-      await this.#backend?.close?.()
-      this.#backend = backend
-      await this.#store?.tidy()
-      this.#tellDisk({ storage: this.#store ? 'opfs' : 'memory', bytes: backend.capacityBytes })
+      await this.#halt(old).finally(async () => {
+        this.#tellDisk({ storage: this.#store ? 'opfs' : 'memory', bytes: backend.capacityBytes })
+        await old?.close?.()
+        await this.#store?.tidy()
+      })
       await this.#run(files, start)
     } catch (error) {
       this.#tell({ name: 'failed', text: lineOf(error) })

@@ -10,9 +10,8 @@ import { type Scheme, useScheme } from '../ui/theme.tsx'
 export interface TerminalHandle {
   readonly rows: number
   readonly columns: number
-  write(bytes: Uint8Array): void
-  /** a line of the page's own, not of the guest's */
-  say(text: string): void
+  /** `done`: it is on the screen */
+  write(bytes: Uint8Array, done: () => void): void
   clear(): void
 }
 
@@ -70,8 +69,7 @@ export function Terminal({ onReady, onInput }: TerminalProps) {
     onReady({
       rows: made.rows,
       columns: made.cols,
-      write: (bytes) => made.write(bytes),
-      say: (text) => made.write(`\r\n\x1b[2m${text}\x1b[0m\r\n`),
+      write: (bytes, done) => made.write(bytes, done),
       clear: () => made.reset(),
     })
     return () => {

@@ -1,9 +1,12 @@
 // The Linux view: Debian in v86 with a terminal, its disk on the engine of this page, and what the disk is doing. The
 // guest is in a worker (linux-worker.ts); here is what people see of it and do with it.
 
+import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { ThrottleOptions } from '../../device/throttle.ts'
 import type { ViewProps } from '../app.tsx'
 import { openTrace } from '../open-trace.ts'
+import { ActionButton } from '../ui/action-button.tsx'
 import { download } from '../ui/files.ts'
 import { Charts, type Sample, WINDOW_SECONDS } from './charts.tsx'
 import { LinuxClient } from './client.ts'
@@ -23,9 +26,11 @@ const EXAMPLES: readonly (readonly [name: string, typed: string])[] = [
 ]
 const LOADING: Phase = { name: 'loading', text: 'starting', done: 0, total: 0 }
 
-export default function LinuxView(_: ViewProps) {
+export default function LinuxView({ isShown }: ViewProps) {
   const client = useRef<LinuxClient | undefined>(undefined)
   const terminal = useRef<TerminalHandle | undefined>(undefined)
+  const limits = useRef<ThrottleOptions>({})
+  const drawn = useRef<VNode | undefined>(undefined)
   const heading = useRef<HTMLHeadingElement>(null)
   const [phase, setPhase] = useState<Phase>(LOADING)
   const [disk, setDisk] = useState<DiskFacts>()
@@ -36,8 +41,10 @@ export default function LinuxView(_: ViewProps) {
   useEffect(() => () => client.current?.close(), [])
 
   const hear = (news: Exclude<News, Reply>): void => {
-    if (news.kind === 'console') terminal.current?.write(news.bytes)
-    else if (news.kind === 'phase') setPhase(news.phase)
+    if (news.kind === 'console') {
+      const { bytes } = news
+      terminal.current?.write(bytes, () => client.current?.shown(bytes.length))
+    } else if (news.kind === 'phase') setPhase(news.phase)
     else if (news.kind === 'disk') {
       setDisk(news.disk)
       setRows([])
@@ -62,21 +69,41 @@ export default function LinuxView(_: ViewProps) {
   const attempt = async (work: (client: LinuxClient) => Promise<unknown>): Promise<void> => {
     setProblem(undefined)
     try {
-      if (client.current) await work(client.current)
+      if (client.current === undefined) throw new Error('there is no machine: try again above first')
+      await work(client.current)
     } catch (error) {
       setProblem((error as Error).message)
     }
   }
 
   const start = (storage: Storage): void => {
-    client.current ??= new LinuxClient(hear, (text) => setPhase({ name: 'failed', text }))
+    if (client.current === undefined) {
+      client.current = new LinuxClient(hear, (text) => {
+        client.current = undefined
+        setPhase({ name: 'failed', text })
+      })
+      setLimits(limits.current).catch(() => {}) // of a worker before this one; a failure is told above
+    }
     const { rows = 24, columns = 80 } = terminal.current ?? {}
     const base = new URL('linux/', document.baseURI).href
     setPhase(LOADING)
     setRows([])
     terminal.current?.clear()
-    // What goes wrong comes as a phase too.
-    client.current.order({ kind: 'start', base, storage, rows, columns }).catch(() => {})
+    // What goes wrong mostly comes as a phase too, and before.
+    client.current.order({ kind: 'start', base, storage, rows, columns }).catch(({ message }: Error) => {
+      setPhase((before) => (before.name === 'loading' ? { name: 'failed', text: message } : before))
+    })
+  }
+
+  /** The button that was pressed goes, and would take the keyboard's focus with it. */
+  const startAgain = (storage: Storage): void => {
+    heading.current?.focus()
+    start(storage)
+  }
+
+  const setLimits = async (given: ThrottleOptions): Promise<void> => {
+    await client.current?.order({ kind: 'limits', limits: given })
+    limits.current = given
   }
 
   const last = samples.at(-1)?.statistics
@@ -86,15 +113,19 @@ export default function LinuxView(_: ViewProps) {
     void attempt(async (linux) => openTrace((await linux.trace(number)).bytes, { at, title }))
   }
 
-  return (
+  // What is out of sight is not drawn again: the guest goes on, and there is news four times a second.
+  if (!isShown && drawn.current) return drawn.current
+  drawn.current = (
     <>
-      <h1 ref={heading}>Linux</h1>
+      <h1 ref={heading} tabIndex={-1}>
+        Linux
+      </h1>
       <p>
         Debian’s kernel in v86, a PC in WebAssembly, going on from a saved machine. Its disk <code>/dev/vda</code> is
         the engine of this page. What the guest has synced is there after a reload. What it has not is lost, as in a
         power cut, and ext4 puts itself right from its journal.
       </p>
-      <PhaseBar phase={phase} onStart={start} storage={disk?.storage ?? 'opfs'} />
+      <PhaseBar phase={phase} onStart={startAgain} storage={disk?.storage ?? 'opfs'} />
       {problem !== undefined && (
         <p class="notice bad" role="alert">
           {problem}
@@ -112,9 +143,9 @@ export default function LinuxView(_: ViewProps) {
           <div class="toolbar center small">
             <span class="muted">Type for me:</span>
             {EXAMPLES.map(([name, typed]) => (
-              <button key={name} type="button" disabled={!isRunning} onClick={() => client.current?.type(typed)}>
+              <ActionButton key={name} isDisabled={!isRunning} onClick={() => client.current?.type(typed)}>
                 {name}
-              </button>
+              </ActionButton>
             ))}
           </div>
         </section>
@@ -127,7 +158,7 @@ export default function LinuxView(_: ViewProps) {
           }
         />
         <div class="panels">
-          <Limits onSet={async (limits) => client.current?.order({ kind: 'limits', limits })} />
+          <Limits onSet={setLimits} />
           <RecordingPanel
             recording={recording}
             isRunning={isRunning}
@@ -158,6 +189,7 @@ export default function LinuxView(_: ViewProps) {
       </div>
     </>
   )
+  return drawn.current
 }
 
 interface PhaseBarProps {

@@ -12,6 +12,7 @@ test('orders: each kind, as the page sends it -> itself', () => {
   const orders: Order[] = [
     START,
     { kind: 'input', bytes: Uint8Array.of(3) },
+    { kind: 'shown', bytes: 0 },
     { kind: 'limits', id: 2, limits: {} },
     { kind: 'limits', id: 2, limits: { iops: 10n, iopsBurst: 20 } },
     { kind: 'record', id: 3 },
@@ -32,6 +33,7 @@ test('orders: what is none -> refused, with the reason', () => {
     [{ kind: 'format', id: 1 }, /the kind "format"/],
     [{ kind: 'input', bytes: 'ls' }, /no bytes/],
     [{ kind: 'input', bytes: new Uint8Array((1 << 20) + 1) }, /too many/],
+    [{ kind: 'shown', bytes: -1 }, /how many bytes/],
     [{ ...START, base: 'javascript:alert(1)' }, /base/],
     [{ ...START, storage: 'disk' }, /storage/],
     [{ ...START, rows: 0 }, /terminal size/],

@@ -15,11 +15,16 @@ import { Trace } from '../../../host/replay/trace.ts'
 
 const test = suite('recorded disk')
 
+/** Each recording begins so long after the one before, as the page's list has it. */
+const RECORDING_MS = 1_000_000
+
 interface Rig {
   disk: RecordedDisk
   driver: VirtioBlkDriver
   activity: Activity
   allocated: number
+  /** nothing more can be allocated */
+  isFull: boolean
   /** InterruptStatus at each interrupt */
   interrupts: number[]
 }
@@ -39,16 +44,16 @@ async function rig(): Promise<Rig> {
   const snapshot = bare.snapshot()
   await bare.close()
   const activity = new Activity()
-  const made: Rig = { driver, activity, allocated: 0, interrupts: [] } as unknown as Rig
+  const made: Rig = { driver, activity, allocated: 0, isFull: false, interrupts: [] } as unknown as Rig
   const counted = GuestMemory.adopt({
     memory: memory.memory,
     regions: memory.regions,
     allocate: (bytes) => {
+      if (made.isFull) throw new Error('there is no memory left')
       made.allocated++
       return memory.allocate(bytes)
     },
   })
-  activity.begin(1, 0)
   made.disk = await RecordedDisk.restore({
     snapshot,
     memory: counted,
@@ -56,7 +61,9 @@ async function rig(): Promise<Rig> {
     // As a machine does it: not inside the device's call, and by a look at the registers.
     onInterrupt: () => queueMicrotask(() => made.disk && made.interrupts.push(made.disk.mmioRead(0x060, 4))),
     onFailure: (text) => assert.unreachable(text),
-    onStep: (_, number, step) => activity.step(number, step),
+    onStep: ({ number }, index, step) => {
+      activity.step({ number, begun: (number - 1) * RECORDING_MS }, index, step)
+    },
   })
   mmio.device = made.disk
   return made
@@ -80,6 +87,9 @@ test('new recording: while a head waits for tokens -> served by the next device;
   for (const data of await waits) assert.equal(data, new Uint8Array(1024).fill(7))
   assert.is(disk.recording.number, 2)
   assert.is(disk.counters.readsCompleted, 23)
+  const { rows } = one.activity.report(1, disk.counters, disk.inFlight)
+  const waited = rows.filter(({ waitedMillis = 0 }) => waitedMillis > RECORDING_MS / 2)
+  assert.is(waited.length, 1, 'it waited since the recording before')
   for (const number of [1, 2]) {
     const trace = await sealed(one, number)
     assert.is(trace.steps.filter(({ call }) => call === 'thaw').length, 1)
@@ -87,8 +97,40 @@ test('new recording: while a head waits for tokens -> served by the next device;
   }
   await disk.startRecording()
   assert.is(disk.recordingOf(1), undefined)
-  assert.is(one.allocated, 1, 'one state block, whatever the recordings')
+  assert.is(one.allocated, 2, 'two state blocks, whatever the recordings')
   await driver.read(8, 1024)
+  await driver.close()
+  await disk.close()
+})
+
+test('new recording: cannot be begun -> the present one goes on, with all that follows; tried again -> the next', async () => {
+  const one = await rig()
+  const { disk, driver, activity } = one
+  await driver.write(8, new Uint8Array(512).fill(5))
+  one.isFull = true
+  await disk.startRecording().then(
+    () => assert.unreachable(),
+    (error: Error) => assert.match(error.message, 'no memory left'),
+  )
+  assert.is(disk.recording.number, 1)
+  assert.equal(await driver.read(8, 512), new Uint8Array(512).fill(5))
+  assert.is(activity.requests, 2)
+  assert.equal(
+    activity.report(1, disk.counters, disk.inFlight).rows.map(({ recording, operation }) => [recording, operation]),
+    [
+      [1, 'write'],
+      [1, 'read'],
+    ],
+  )
+  one.isFull = false
+  await disk.startRecording()
+  await driver.read(8, 512)
+  assert.equal([disk.recording.number, activity.requests], [2, 1])
+  for (const number of [1, 2]) {
+    const trace = await sealed(one, number)
+    assert.equal(replay(trace), { steps: trace.steps.length, digest: trace.digest })
+  }
+  assert.is(list(await sealed(one, 1)).filter(({ kind }) => kind === 'request').length, 2)
   await driver.close()
   await disk.close()
 })

@@ -48,6 +48,8 @@ class FakePage {
   readonly rows: RequestRow[] = []
   text = ''
   statistics: Statistics | undefined
+  /** shows nothing of the console */
+  isStuck = false
   #id = 0
 
   constructor(parts: Partial<SessionParts> = {}) {
@@ -67,7 +69,10 @@ class FakePage {
 
   #hear(news: News): void {
     this.news.push(news)
-    if (news.kind === 'console') this.text += Buffer.from(news.bytes).toString()
+    if (news.kind === 'console') {
+      this.text += Buffer.from(news.bytes).toString()
+      if (!this.isStuck) void this.session.take({ kind: 'shown', bytes: news.bytes.length })
+    }
     if (news.kind === 'phase') this.phases.push(news.phase)
     if (news.kind !== 'statistics') return
     this.statistics = news.statistics
@@ -224,6 +229,20 @@ test('no files, no storage, another tab: a phase or a reason for each', async ()
   const second = new FakePage({ folder: async () => folder })
   await second.refused({ kind: 'start', base: 'http://page/', storage: 'opfs', rows: 24, columns: 80 })
   assert.is(second.phase, 'locked')
+  // With a disk in memory it leaves the other's alone, whatever it does to its own.
+  await second.start('memory')
+  const before = [...folder.files.keys()]
+  await second.result({ kind: 'fresh' })
+  await second.result({ kind: 'import', file: new File([new Uint8Array(1024)], 'empty.img') })
+  assert.equal([...folder.files.keys()], before)
+  const facts = second.news.flatMap((one) => (one.kind === 'disk' ? [one.disk] : []))
+  assert.equal(facts, [
+    { storage: 'memory', bytes: 32 << 20 },
+    { storage: 'memory', bytes: 32 << 20 },
+    { storage: 'memory', bytes: 1024 },
+  ])
+  await second.prompt()
+  await second.end()
   await first.prompt()
   await first.end()
 
@@ -240,6 +259,74 @@ test('no files, no storage, another tab: a phase or a reason for each', async ()
   })
   await bare.prompt()
   await bare.end()
+})
+
+test('console: a guest that prints without end waits for a page that falls behind, and goes on with it', async () => {
+  const page = new FakePage()
+  await page.start('memory')
+  await page.prompt()
+  const reports = async (more: number): Promise<number> => {
+    const told = (): number => page.news.filter(({ kind }) => kind === 'statistics').length
+    const enough = told() + more
+    await page.until('reports', () => told() >= enough)
+    return page.text.length
+  }
+  page.isStuck = true
+  const from = page.text.length
+  void page.session.take({ kind: 'input', bytes: new TextEncoder().encode('yes printed without end\n') })
+  await page.until('the mark', () => page.text.length - from > 256 << 10)
+  const length = await reports(2)
+  assert.ok(length - from < 512 << 10, `${length - from}`)
+  assert.is(await reports(3), length, 'it stands still')
+  page.isStuck = false
+  void page.session.take({ kind: 'shown', bytes: length - from })
+  await page.until('more', () => page.text.length > length + (256 << 10))
+  void page.session.take({ kind: 'input', bytes: Uint8Array.of(3) })
+  await page.prompt()
+  assert.match(await page.type('echo still $((6 * 7))'), 'still 42')
+  await page.end()
+})
+
+/** From now on the first disk cannot be brought to the medium. */
+function flushless({ files: kept }: FakeFolder): void {
+  const file = kept.get('disk-1.img')
+  assert.ok(file)
+  file.flush = () => {
+    throw named('InvalidStateError', 'the medium is gone')
+  }
+}
+
+test('power off, and the disk cannot be flushed: said so, not that all is well', async () => {
+  const folder = new FakeFolder()
+  const page = new FakePage({ folder: async () => folder })
+  await page.start()
+  await page.prompt()
+  flushless(folder)
+  void page.session.take({ kind: 'input', bytes: new TextEncoder().encode('poweroff\n') })
+  await page.until('the end', () => page.phase !== 'running')
+  assert.equal(page.phases.at(-1), { name: 'failed', text: 'the browser says: InvalidStateError: the medium is gone' })
+})
+
+test('another disk, and the machine fails as it is stopped: tried again -> the new disk, which is the one kept', async () => {
+  const folder = new FakeFolder()
+  const page = new FakePage({ folder: async () => folder })
+  await page.start()
+  await page.prompt()
+  await page.type('echo mine >/mnt/mine; sync')
+  flushless(folder)
+  assert.match(await page.refused({ kind: 'fresh' }), 'the medium is gone')
+  assert.is(page.phase, 'failed')
+  page.text = ''
+  await page.start()
+  await page.prompt()
+  assert.match(await page.type('ls /mnt/mine'), 'No such file')
+  await page.type('echo next >/mnt/next; sync')
+  assert.equal(
+    [...folder.files.keys()].filter((name) => name !== 'lock'),
+    ['disk-2.img', 'disk-2.ready'],
+    'what runs is what the next visit opens',
+  )
+  await page.end()
 })
 
 if (files) test.run()

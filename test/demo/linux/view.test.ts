@@ -5,73 +5,27 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { BrowserContext, Locator, Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { list } from '../../../host/replay/listing.ts'
 import { replay } from '../../../host/replay/player.ts'
 import { Trace } from '../../../host/replay/trace.ts'
-import { demoAssets } from '../../../host/vmm/demo-assets.ts'
-import { type DemoBrowser, type DemoPage, hasChromium, openBrowser, screenshot } from '../../support/browser.ts'
+import { type DemoBrowser, type DemoPage, openBrowser, screenshot } from '../../support/browser.ts'
+import { answer, button, confirm, linuxFolder, prompt, screen, TIMEOUT_MS } from '../../support/linux-page.ts'
 
 const test = suite('linux view')
 
-const TIMEOUT_MS = 30_000
-
-async function prepare(): Promise<string | undefined> {
-  if (!hasChromium()) return undefined
-  try {
-    return (await demoAssets()).folder
-  } catch (error) {
-    if (!(error instanceof Error) || !/^(GuestAssets|V86Missing)Error$/.test(error.name)) throw error
-    console.log(`skipped: the Linux view: ${error.message}`)
-    return undefined
-  }
-}
-
-const linux = await prepare()
+const linux = await linuxFolder()
 const folder = mkdtempSync(join(tmpdir(), 'vblk-view-'))
 let demo: DemoBrowser
 /** The visit that the tests share; each leaves the guest at a prompt. */
 let visit: DemoPage
 
-function screen(page: Page): Locator {
-  return page.locator('.xterm-rows')
-}
-
-/** The terminal draws nothing while it is out of sight. */
-async function prompt(page: Page): Promise<void> {
-  await page.locator('.terminal-screen').scrollIntoViewIfNeeded()
-  await screen(page)
-    .filter({ hasText: /guest:\/(mnt)?#\s*$/ })
-    .waitFor({ timeout: TIMEOUT_MS })
-}
-
-/** Types a line and waits for the answer on the screen, which is cleared before. */
-async function answer(page: Page, line: string, expected: RegExp): Promise<void> {
-  await page.locator('.xterm-helper-textarea').focus()
-  await page.keyboard.type(`clear; ${line}\n`)
-  try {
-    await screen(page).filter({ hasText: expected }).waitFor({ timeout: TIMEOUT_MS })
-  } catch {
-    await screenshot(page, 'linux-failure', false)
-    throw new Error(`no ${expected} on the screen, which shows:\n${await screen(page).textContent()}`)
-  }
-  await prompt(page)
-}
-
-async function confirm(page: Page, name: string): Promise<void> {
-  await page.getByRole('dialog').getByRole('button', { name }).click()
-}
-
 /** What the browser saves when `act` is done. */
 async function saved(page: Page, act: () => Promise<void>): Promise<Uint8Array> {
   const [download] = await Promise.all([page.waitForEvent('download', { timeout: TIMEOUT_MS }), act()])
   return new Uint8Array(readFileSync((await download.path()) ?? ''))
-}
-
-function button(page: Page, name: string): Locator {
-  return page.getByRole('button', { name })
 }
 
 async function openLinux(context?: BrowserContext): Promise<DemoPage> {
@@ -287,7 +241,9 @@ test('pictures: both widths, light and dark; nothing is wider than the screen', 
       await button(page, 'Write 8 MiB').click()
       await page.getByText(/[1-9]\d* requests,/).waitFor()
       await prompt(page)
-      await page.waitForTimeout(2000)
+      // The peak, and what follows it, are in the charts.
+      const written = page.locator('.charts tbody tr', { hasText: /written0 B[\d.]+ MiB$/ })
+      await written.waitFor({ state: 'attached', timeout: TIMEOUT_MS })
       await screenshot(page, `linux-${width}-${scheme}`)
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width)
       assert.equal(errors, [])

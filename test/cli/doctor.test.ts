@@ -186,7 +186,7 @@ test('run here -> what is needed is there (the tests run), a line for each check
   const { status, stdout, stderr } = vblk('doctor')
   assert.is(status, 0, stdout + stderr)
   const lines = stdout.trim().split('\n')
-  assert.match(lines.at(-1), /^The device works here\./)
+  assert.match(lines.at(-1) ?? '', /^The device works here\./)
   assert.is(lines.at(-2), '')
   for (const line of lines.slice(0, -2))
     assert.match(line, /^((ok|limited|missing) +\S.* {2}\S.*; for \S| {20,}remedy: \S)/)

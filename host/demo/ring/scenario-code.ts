@@ -3,7 +3,7 @@
 // which field is wrong and what is possible. Portable.
 
 import { throttleRecord } from '../../device/throttle.ts'
-import { fromBase64Url, toBase64Url } from '../ui/files.ts'
+import { fromBase64Url, toBase64Url } from '../base64url.ts'
 import {
   ACTIONS_MAX,
   BLOCK_SIZE_MAX,

@@ -3,8 +3,8 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import { isTrace, Trace } from '../../replay/trace.ts'
+import { fromBase64Url } from '../base64url.ts'
 import { openedTrace } from '../open-trace.ts'
-import { fromBase64Url } from '../ui/files.ts'
 import { count } from './kinds.ts'
 import { PRESETS } from './presets.ts'
 import { runScenario } from './run-scenario.ts'

@@ -6,7 +6,7 @@ import { toBase64Url } from '../base64url.ts'
 import { openTrace } from '../open-trace.ts'
 import { routeHash } from '../route.ts'
 import { download } from '../ui/files.ts'
-import { encodeScenario } from './scenario-code.ts'
+import { encodeScenario } from './model/scenario-code.ts'
 import type { Source } from './source.ts'
 
 /** Characters of a link that every browser and most chat programs carry. */

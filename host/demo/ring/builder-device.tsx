@@ -2,7 +2,7 @@
 
 import type { DraftDevice, DraftLimits, Messages } from './draft.ts'
 import { Check, Field, Fold, Select } from './fields.tsx'
-import { LIMIT_NAMES } from './scenario.ts'
+import { LIMIT_NAMES } from './model/scenario.ts'
 
 interface DeviceFormProps {
   readonly device: DraftDevice

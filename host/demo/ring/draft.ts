@@ -1,7 +1,7 @@
 // The form's state: a scenario with its numbers as they are typed. Turns a scenario into a draft, and a draft into a
 // scenario or into messages, each with the name of its field. No components.
 
-import { BREAKAGES, type BreakageId } from './breakages.ts'
+import { BREAKAGES, type BreakageId } from './model/breakages.ts'
 import type {
   Scenario,
   ScenarioAction,
@@ -9,7 +9,7 @@ import type {
   ScenarioLimits,
   ScenarioPiece,
   ScenarioRequest,
-} from './scenario.ts'
+} from './model/scenario.ts'
 import {
   BLOCK_SIZE_MAX,
   LIMIT_NAMES,
@@ -19,8 +19,8 @@ import {
   ScenarioError,
   SECTORS_MAX,
   WAIT_MILLIS_MAX,
-} from './scenario.ts'
-import { decodeScenario, encodeScenario } from './scenario-code.ts'
+} from './model/scenario.ts'
+import { decodeScenario, encodeScenario } from './model/scenario-code.ts'
 
 /** What is typed; '' = not given. */
 type Text = string

@@ -2,8 +2,8 @@
 // so every field is checked: what comes out is a scenario of bounded size, or a ScenarioError that says in one line
 // which field is wrong and what is possible. Portable.
 
-import { throttleRecord } from '../../device/throttle.ts'
-import { fromBase64Url, toBase64Url } from '../ui/files.ts'
+import { throttleRecord } from '../../../device/throttle.ts'
+import { fromBase64Url, toBase64Url } from '../../base64url.ts'
 import {
   ACTIONS_MAX,
   BLOCK_SIZE_MAX,

@@ -116,7 +116,10 @@ async function chooseAccel(wanted: 'auto' | 'kvm' | 'v86', { own, save }: BootOr
   }
   const verdict = await probeKvm()
   if (verdict.isUsable) return { accel: 'kvm', why: `running the guest on KVM (${verdict.reason})`, verdict }
-  if (wanted === 'auto') return { accel: 'v86', why: `running the guest in v86; ${verdict.reason}` }
+  if (wanted === 'auto') {
+    const why = verdict.isThere ? 'this KVM cannot run a stock kernel' : 'there is no KVM to use'
+    return { accel: 'v86', why: `running the guest in v86: ${why} (vblk doctor tells more)` }
+  }
   if (!verdict.isThere) throw new UsageError(`--accel kvm: ${verdict.reason}`)
   return { accel: 'kvm', why: `warning: running the guest on KVM as asked, but ${verdict.reason}`, verdict }
 }

@@ -36,17 +36,25 @@ function assertChosen(chosen: RunOptions): void {
   const { section, id } = chosen
   const row = ROWS.find((one) => one.id === id)
   if (id !== undefined && row === undefined) {
-    const ids = ROWS.map((one) => one.id)
-    const near = nearest(id, ids)
-    throw new UsageError(`--id: there is no rule '${id}'; nearest: ${near.join(', ')}`)
+    throw noSuch(
+      `--id: there is no rule '${id}'`,
+      id,
+      ROWS.map((one) => one.id),
+    )
   }
   if (section !== undefined && chosenRows({ section }).length === 0) {
-    const near = nearest(section, [...new Set(ROWS.map((one) => one.section))])
-    throw new UsageError(`--section: there is no rule in section '${section}'; nearest: ${near.join(', ')}`)
+    const sections = [...new Set(ROWS.map((one) => one.section))]
+    throw noSuch(`--section: there is no rule in section '${section}'`, section, sections)
   }
   if (chosenRows(chosen).length === 0) {
     throw new UsageError(`--id: rule '${id}' is in section ${row?.section}, not in ${section}`)
   }
+}
+
+function noSuch(what: string, word: string, words: readonly string[]): UsageError {
+  const near = nearest(word, words)
+  const remedy = near.length > 0 ? `nearest: ${near.join(', ')}` : 'vblk conformance --json lists them'
+  return new UsageError(`${what}; ${remedy}`)
 }
 
 function report(results: readonly Result[]): string {

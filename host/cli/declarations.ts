@@ -63,11 +63,12 @@ export const COMPLETION = declared({
   name: 'completion',
   summary: 'a script that completes commands, options and files for bash, zsh or fish',
   usage: [`${SHELLS.join('|')}`],
-  about: ['Prints a script for the shell, made of the same declarations as the help. To have it in every session:'],
+  about: ['Prints a script for the shell, made of the same declarations as the help.'],
   operand: { name: 'SHELL', offer: SHELLS, needed: `one of ${SHELLS.join(', ')}` },
   options: {},
   notes: [
-    `  bash   echo 'eval "$(vblk completion bash)"' >> ~/.bashrc
+    `To have it in every session:
+  bash   echo 'eval "$(vblk completion bash)"' >> ~/.bashrc
   zsh    vblk completion zsh > "\${fpath[1]}/_vblk"
   fish   vblk completion fish > ~/.config/fish/completions/vblk.fish`,
     'It is for a command that is called vblk: npm install --global, or node_modules/.bin in PATH.',

@@ -25,9 +25,11 @@ function text({ checks, verdict }: Report): string {
     const colour = state === 'missing' && !needed ? 'yellow' : COLOURS[state]
     const mark = painted(state.padEnd(STATE_WIDTH), colour, isColoured)
     const what = `${mark}  ${name.padEnd(width)}  ${found}; for ${use}`
-    return remedy === '' ? what : `${what}; remedy: ${remedy}`
+    return remedy === '' ? what : `${what}\n${' '.repeat(STATE_WIDTH + width + 4)}remedy: ${remedy}`
   }
   const missing = checks.filter(({ state, needed }) => state === 'missing' && needed).map(({ name }) => name)
-  const last = verdict === 'ok' ? 'All that is needed is there.' : `Needed, and missing: ${missing.join(', ')}.`
+  const without = checks.filter(({ state, needed }) => state === 'missing' && !needed).map(({ name }) => name)
+  const rest = without.length === 0 ? '' : ` Some uses are not possible, without: ${without.join(', ')}.`
+  const last = verdict === 'ok' ? `The device works here.${rest}` : `Needed, and missing: ${missing.join(', ')}.`
   return `${checks.map(line).join('\n')}\n\n${last}\n`
 }

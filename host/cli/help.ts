@@ -22,7 +22,7 @@ ${table(rows)}
   vblk --version      the version
 
 ${wrapped(`Exit status: 0 ${STATUS[0]}; 1 ${STATUS[1]}, or something was found (each command says what); 2 ${STATUS_2}; 128 + N ended by signal N (Ctrl-C: 130). \`boot --script\` passes on the script's.`)}
-${wrapped('Results go to standard output, all else to standard error. Colours: only in a terminal, never with NO_COLOR, always with FORCE_COLOR.')}`
+${wrapped('Results go to standard output, all else to standard error. Colours: only in a terminal and without NO_COLOR; FORCE_COLOR overrules both.')}`
 }
 
 export function commandHelp({ name, usage, about, options, notes = [], status = STATUS }: Declaration): string {

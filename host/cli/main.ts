@@ -17,6 +17,7 @@ import {
   TRACE,
 } from './declarations.ts'
 import { commandHelp, programHelp } from './help.ts'
+import { nearest } from './nearest.ts'
 import { type Declaration, type Given, parse, UsageError } from './options.ts'
 
 type Run<D extends Declaration> = (given: Given<D>) => Promise<number>
@@ -76,8 +77,10 @@ export async function main(args: string[]): Promise<number> {
   }
   const known = name === '--help' || name === '-h' ? 'help' : name
   if (!isCommand(known)) {
-    const names = Object.keys(COMMANDS).join(', ')
-    return complain('vblk', `there is no command '${name}': it is one of ${names} (vblk --help)`, 2)
+    const names = Object.keys(COMMANDS)
+    const [near] = nearest(name, names)
+    const remedy = near ? `nearest: ${near}` : `it is one of ${names.join(', ')}`
+    return complain('vblk', `there is no command '${name}'; ${remedy} (vblk --help)`, 2)
   }
   try {
     return await COMMANDS[known](rest)

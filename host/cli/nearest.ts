@@ -1,7 +1,8 @@
 // Words that somebody may have meant: for messages about a name that does not exist.
 
-/** The three of `words` that are most like `word`, best first; only those that so many changes make of it. */
-export function nearest(word: string, words: readonly string[], changes = Number.POSITIVE_INFINITY): string[] {
+/** The three of `words` that are most like `word`, best first; only those that a slip or two make of it, if any. */
+export function nearest(word: string, words: readonly string[]): string[] {
+  const changes = Math.max(1, Math.floor(word.length / 3))
   const cost = (other: string): number =>
     distance(word.toLowerCase(), other.toLowerCase()) - (other.includes(word) ? 100 : 0)
   const ranked = words.map((other) => ({ other, cost: cost(other) }))

@@ -174,7 +174,7 @@ function mistake(error: unknown, options: Declaration['options']): string {
   const [, given = ''] = /'(?:-\w, )?(-[^\s'=]*)/.exec(message) ?? []
   if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
     const word = given.replace(/^-+/, '')
-    const [near] = nearest(word, Object.keys(options), Math.floor(word.length / 3))
+    const [near] = nearest(word, Object.keys(options))
     return `${given}: there is no such option${near === undefined ? '' : `; nearest: --${near}`}`
   }
   if (code !== 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') throw error

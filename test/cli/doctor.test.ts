@@ -182,13 +182,14 @@ test("the page's tests: no Chromium, a small /dev/shm -> said, and no failure", 
 
 // This machine ---------------------------------------------------------------------------------------------
 
-test('run here -> what is needed is there (the tests run), one line for each check, status 0', () => {
+test('run here -> what is needed is there (the tests run), a line for each check, remedies below, status 0', () => {
   const { status, stdout, stderr } = vblk('doctor')
   assert.is(status, 0, stdout + stderr)
   const lines = stdout.trim().split('\n')
-  assert.is(lines.at(-1), 'All that is needed is there.')
+  assert.match(lines.at(-1) ?? '', /^The device works here\./)
   assert.is(lines.at(-2), '')
-  for (const line of lines.slice(0, -2)) assert.match(line, /^(ok|limited|missing) +\S.* {2}\S.*; for \S/)
+  for (const line of lines.slice(0, -2))
+    assert.match(line, /^((ok|limited|missing) +\S.* {2}\S.*; for \S| {20,}remedy: \S)/)
   assert.match(stdout, new RegExp(`^ok +Node +${process.versions.node.replaceAll('.', '\\.')}`, 'm'))
   assert.not.match(stdout, '\u001b')
 })
@@ -217,10 +218,11 @@ test('without koffi: doctor says so with status 1, help works, and another comma
     }
     const { status, stdout, stderr } = run('doctor')
     assert.is(status, 1, stderr)
-    assert.match(stdout, /^missing +koffi +Cannot find package 'koffi'; .*npm install/m)
+    assert.match(stdout, /^missing +koffi +Cannot find package 'koffi'; .*\n +remedy: npm install/m)
     assert.match(stdout, /^missing +apt +not there: apt-get, apt-cache, dpkg-deb;/m)
     assert.match(stdout, /^ok +engine/m)
     assert.match(stdout, 'Needed, and missing: koffi')
+    assert.match(stdout, /^missing +apt .*\n +remedy: /m)
     assert.is(run('--help').status, 0)
     assert.is(run('completion', 'bash').status, 0)
     const boot = run('boot', '--disk', 'disk.img')

@@ -9,8 +9,7 @@ import { replay } from '../../host/replay/player.ts'
 import { Recorder } from '../../host/replay/recorder.ts'
 import { Trace } from '../../host/replay/trace.ts'
 import type { HammerData } from '../support/hammer.module.ts'
-import { sleep } from '../support/within.ts'
-import { builtModule, onWorker, servesOnWorker, setUpWorker, soon, used } from '../support/worker.ts'
+import { builtModule, onWorker, servesOnWorker, setUpWorker, soon, until, used } from '../support/worker.ts'
 
 const test = suite('recording a worker')
 
@@ -63,7 +62,8 @@ test('replay: three hostile vCPU threads on a worker -> every access again', asy
   })
   const ends = threads.map((thread) => new Promise<void>((resolve) => thread.once('exit', () => resolve())))
   try {
-    await sleep(500)
+    // A thread that has not begun yet is no storm: on a machine under load that takes a while.
+    await until('10,000 steps', () => record.steps > 10_000)
   } finally {
     Atomics.store(stop, 0, 1)
     await soon('the vCPU threads', Promise.all(ends))

@@ -1,7 +1,8 @@
 // The device of the form: its disk and queue, what the driver accepts, and under them all that is rarely changed.
 
-import { type DraftDevice, type DraftLimits, LIMIT_NAMES, type Messages } from './draft.ts'
+import type { DraftDevice, DraftLimits, Messages } from './draft.ts'
 import { Check, Field, Fold, Select } from './fields.tsx'
+import { LIMIT_NAMES } from './model/scenario.ts'
 
 interface DeviceFormProps {
   readonly device: DraftDevice

@@ -2,11 +2,11 @@
 
 import { useState } from 'preact/hooks'
 import { ActionButton } from '../ui/action-button.tsx'
-import { BREAKAGE_GROUPS, BREAKAGES, type BreakageId } from './breakages.ts'
 import type { DraftPiece, DraftRequest, Messages } from './draft.ts'
 import { Check, Field, Fold, Select } from './fields.tsx'
 import { count } from './kinds.ts'
 import { LAYOUTS, layOut, piece, TYPES, usualBytes } from './layouts.ts'
+import { BREAKAGE_GROUPS, BREAKAGES, type BreakageId } from './model/breakages.ts'
 
 interface RequestFormProps {
   readonly request: DraftRequest

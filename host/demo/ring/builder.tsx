@@ -16,9 +16,9 @@ import {
 import { Field, Fold, Select } from './fields.tsx'
 import { count } from './kinds.ts'
 import { layOut } from './layouts.ts'
-import { runScenario } from './run-scenario.ts'
-import { type Scenario, ScenarioError } from './scenario.ts'
-import { encodeScenario } from './scenario-code.ts'
+import { runScenario } from './model/run-scenario.ts'
+import { type Scenario, ScenarioError } from './model/scenario.ts'
+import { encodeScenario } from './model/scenario-code.ts'
 
 const ACTIONS: readonly (readonly [kind: DraftAction['do'], text: string])[] = [
   ['kick', 'Kick: offer requests'],

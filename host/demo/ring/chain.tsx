@@ -3,9 +3,9 @@
 
 import { ActionButton } from '../ui/action-button.tsx'
 import { hex, orUnknown } from './kinds.ts'
+import type { ChainPicture, DataSpan, Touched } from './model/walk-types.ts'
+import { DEVICES, UNKNOWN } from './model/walk-types.ts'
 import type { Look } from './rings.tsx'
-import type { ChainPicture, DataSpan, Touched } from './walk-types.ts'
-import { DEVICES, UNKNOWN } from './walk-types.ts'
 
 interface ChainProps {
   readonly chain: ChainPicture | undefined

@@ -3,9 +3,9 @@
 
 import { useEffect, useRef } from 'preact/hooks'
 import { excerptOf, hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import type { ChainPicture, DescriptorRow, QueuePicture } from './model/walk-types.ts'
 import type { Look } from './rings.tsx'
 import { ScrollBox } from './scroll-box.tsx'
-import type { ChainPicture, DescriptorRow, QueuePicture } from './walk-types.ts'
 
 /** Pixels of a row and of the heading, as ring.css has them. */
 const ROW = 25

@@ -2,7 +2,7 @@
 // in one line of facts; everything else of it under them.
 
 import { hex } from './kinds.ts'
-import type { Picture } from './walk-types.ts'
+import type { Picture } from './model/walk-types.ts'
 
 export function DeviceStrip({ picture }: { picture: Picture }) {
   const { registers, device, counters } = picture

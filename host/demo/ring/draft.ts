@@ -1,24 +1,30 @@
 // The form's state: a scenario with its numbers as they are typed. Turns a scenario into a draft, and a draft into a
 // scenario or into messages, each with the name of its field. No components.
 
-import { BREAKAGES, type BreakageId } from './breakages.ts'
+import { BREAKAGES, type BreakageId } from './model/breakages.ts'
+import type {
+  Scenario,
+  ScenarioAction,
+  ScenarioDevice,
+  ScenarioLimits,
+  ScenarioPiece,
+  ScenarioRequest,
+} from './model/scenario.ts'
 import {
+  BLOCK_SIZE_MAX,
+  LIMIT_NAMES,
+  PIECE_BYTES_MAX,
   QUEUE_SIZE_MAX,
-  type Scenario,
-  type ScenarioAction,
-  type ScenarioDevice,
+  REQUESTS_MAX,
   ScenarioError,
-  type ScenarioLimits,
-  type ScenarioPiece,
-  type ScenarioRequest,
   SECTORS_MAX,
-} from './scenario.ts'
-import { decodeScenario, encodeScenario } from './scenario-code.ts'
+  WAIT_MILLIS_MAX,
+} from './model/scenario.ts'
+import { decodeScenario, encodeScenario } from './model/scenario-code.ts'
 
 /** What is typed; '' = not given. */
 type Text = string
 
-export const LIMIT_NAMES = ['iops', 'iopsBurst', 'bytesPerSecond', 'bytesBurst'] as const
 export type DraftLimits = Readonly<Record<(typeof LIMIT_NAMES)[number], Text>>
 
 export interface DraftPiece {
@@ -244,7 +250,7 @@ class Reader {
         storedSectors: number('storedSectors', { min: 0, max: SECTORS_MAX }),
         segMax: number('segMax', { min: 1, max: QUEUE_SIZE_MAX - 2 }),
         sizeMax: number('sizeMax', { min: 1, max: U32.max }),
-        blockSize: number('blockSize', { min: 512, max: 65536 }),
+        blockSize: number('blockSize', { min: 512, max: BLOCK_SIZE_MAX }),
         border: number('border', U32),
         serial: device.serial === '' ? undefined : device.serial,
         desc: this.wide(device.desc, 'device.desc', U64),
@@ -275,7 +281,7 @@ class Reader {
   piece(piece: DraftPiece, name: string): ScenarioPiece {
     return {
       writable: piece.writable,
-      bytes: this.number(piece.bytes, `${name}.bytes`, { min: 0, max: 65536, isNeeded: true }) ?? 0,
+      bytes: this.number(piece.bytes, `${name}.bytes`, { min: 0, max: PIECE_BYTES_MAX, isNeeded: true }) ?? 0,
       ...present({
         len: this.number(piece.len, `${name}.len`, U32),
         addr: this.wide(piece.addr, `${name}.addr`, U64),
@@ -292,9 +298,12 @@ class Reader {
       case 'kick':
         return this.kick(action, name, device)
       case 'wait':
-        return { do: 'wait', millis: number(action.millis, 'millis', { min: 1, max: 60_000 }) }
+        return { do: 'wait', millis: number(action.millis, 'millis', { min: 1, max: WAIT_MILLIS_MAX }) }
       case 'answer':
-        return { do: 'answer', ...present({ count: this.number(action.count, `${name}.count`, { min: 1, max: 128 }) }) }
+        return {
+          do: 'answer',
+          ...present({ count: this.number(action.count, `${name}.count`, { min: 1, max: REQUESTS_MAX }) }),
+        }
       case 'reset':
         return { do: 'reset' }
       case 'register':

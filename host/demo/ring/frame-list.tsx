@@ -3,8 +3,8 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { count, KINDS } from './kinds.ts'
+import type { Frame } from './model/walk-types.ts'
 import type { Stepper } from './stepper.ts'
-import type { Frame } from './walk-types.ts'
 
 /** Pixels of a line, as ring.css has it. */
 const LINE = 28

@@ -4,7 +4,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { ActionButton } from '../ui/action-button.tsx'
 import { hex } from './kinds.ts'
-import { DEVICES, type Dump, type Picture, type Touched, UNKNOWN } from './walk-types.ts'
+import { DEVICES, type Dump, type Picture, type Touched, UNKNOWN } from './model/walk-types.ts'
 
 /** What is shown: a place, and how many bytes from there on are meant. */
 export interface Range {

@@ -1,7 +1,7 @@
 // The kinds of frames as the view shows them: a letter and a word each, so that no colour stands alone, and the class
 // that ring.css colours. Numbers as they are written everywhere in the view. No components.
 
-import type { FrameKind, Touched } from './walk-types.ts'
+import type { FrameKind, Touched } from './model/walk-types.ts'
 
 interface KindLook {
   readonly letter: string

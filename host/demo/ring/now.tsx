@@ -4,9 +4,9 @@
 import { useEffect, useState } from 'preact/hooks'
 import { routeHash } from '../route.ts'
 import { hex, KINDS } from './kinds.ts'
-import type { Reference } from './references.ts'
+import type { Reference } from './model/references.ts'
+import type { Frame } from './model/walk-types.ts'
 import type { Stepper } from './stepper.ts'
-import type { Frame } from './walk-types.ts'
 
 export function NowCard({ stepper, onLook }: { stepper: Stepper; onLook: (gpa: number, len: number) => void }) {
   const { frame, at, length } = stepper

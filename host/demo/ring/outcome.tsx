@@ -6,9 +6,9 @@ import { VERDICT_UNSUPPORTED } from '../../../assembly/abi.ts'
 import { decisionText } from '../../replay/names.ts'
 import { statusText } from './chain.tsx'
 import { count } from './kinds.ts'
+import type { Walk } from './model/walk.ts'
+import type { ChainPicture, Frame } from './model/walk-types.ts'
 import type { Stepper } from './stepper.ts'
-import type { Walk } from './walk.ts'
-import type { ChainPicture, Frame } from './walk-types.ts'
 
 export function Outcome({ walk, stepper }: { walk: Walk; stepper: Stepper }) {
   const { text, frame } = useMemo(() => outcomeOf(walk), [walk])

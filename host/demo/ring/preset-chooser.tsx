@@ -1,8 +1,8 @@
 // What is shown, by name, and the list of presets to show another one.
 
 import { navigate } from '../route.ts'
-import { PRESETS } from './presets.ts'
-import type { PresetGroup } from './scenario.ts'
+import { PRESETS } from './model/presets.ts'
+import type { PresetGroup } from './model/scenario.ts'
 import type { Source } from './source.ts'
 
 const GROUPS = [...new Set(PRESETS.map(({ group }) => group))]

@@ -6,9 +6,9 @@ import type { Trace } from '../../replay/trace.ts'
 import { ActionButton } from '../ui/action-button.tsx'
 import { statusText } from './chain.tsx'
 import { count, duration } from './kinds.ts'
+import type { Frame } from './model/walk-types.ts'
 import { ScrollBox } from './scroll-box.tsx'
 import { isHeadLoad, type Stepper } from './stepper.ts'
-import type { Frame } from './walk-types.ts'
 
 /** Rows of one page of the table. */
 const PAGE = 50

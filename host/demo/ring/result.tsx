@@ -4,7 +4,7 @@
 import { decisionText } from '../../replay/names.ts'
 import { statusText } from './chain.tsx'
 import { count } from './kinds.ts'
-import type { ChainPicture, Picture } from './walk-types.ts'
+import type { ChainPicture, Picture } from './model/walk-types.ts'
 
 /** Of more requests than this the last are shown. */
 const SHOWN = 4

@@ -4,7 +4,7 @@
 
 import { useEffect, useRef } from 'preact/hooks'
 import { excerptOf, orUnknown, touchedClass, touchedWords } from './kinds.ts'
-import type { Touched } from './walk-types.ts'
+import type { Touched } from './model/walk-types.ts'
 
 export interface Slot {
   readonly slot: number

@@ -3,8 +3,8 @@
 
 import { Descriptors } from './descriptors.tsx'
 import { hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import type { Cell, ChainPicture, QueuePicture } from './model/walk-types.ts'
 import { RingCircle, type Slot } from './ring-circle.tsx'
-import type { Cell, ChainPicture, QueuePicture } from './walk-types.ts'
 
 export type Look = (gpa: number, len: number) => void
 

@@ -2,10 +2,11 @@
 // page. A file becomes a recording of this view; what is wrong with one is said by the view that opens it.
 
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { toBase64Url } from '../base64url.ts'
 import { openTrace } from '../open-trace.ts'
 import { routeHash } from '../route.ts'
-import { download, toBase64Url } from '../ui/files.ts'
-import { encodeScenario } from './scenario-code.ts'
+import { download } from '../ui/files.ts'
+import { encodeScenario } from './model/scenario-code.ts'
 import type { Source } from './source.ts'
 
 /** Characters of a link that every browser and most chat programs carry. */

@@ -3,14 +3,14 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import { isTrace, Trace } from '../../replay/trace.ts'
+import { fromBase64Url } from '../base64url.ts'
 import { openedTrace } from '../open-trace.ts'
-import { fromBase64Url } from '../ui/files.ts'
 import { count } from './kinds.ts'
-import { PRESETS } from './presets.ts'
-import { runScenario } from './run-scenario.ts'
-import type { Preset, Scenario } from './scenario.ts'
-import { decodeScenario } from './scenario-code.ts'
-import { type Walk, walkOf } from './walk.ts'
+import { PRESETS } from './model/presets.ts'
+import { runScenario } from './model/run-scenario.ts'
+import type { Preset, Scenario } from './model/scenario.ts'
+import { decodeScenario } from './model/scenario-code.ts'
+import { type Walk, walkOf } from './model/walk.ts'
 
 export interface Source {
   /** present if it was made here */

@@ -2,9 +2,9 @@
 // set-up before the first kick can be left out. Knows frames, not how they are drawn.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { Frames } from './frames.ts'
-import type { Walk } from './walk.ts'
-import type { Frame } from './walk-types.ts'
+import { Frames } from './model/frames.ts'
+import type { Walk } from './model/walk.ts'
+import type { Frame } from './model/walk-types.ts'
 
 /** Frames a second. */
 export const SPEEDS = [1, 2, 4, 10, 30] as const

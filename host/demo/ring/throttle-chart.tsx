@@ -4,7 +4,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type uPlot from 'uplot'
 import { useScheme } from '../ui/theme.tsx'
-import type { ThrottleSample } from './throttle-run.ts'
+import type { ThrottleSample } from './model/throttle-run.ts'
 
 /** Samples in sight. */
 const WINDOW = 400

@@ -4,10 +4,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Field } from './fields.tsx'
 import { count } from './kinds.ts'
-import type { ScenarioLimits } from './scenario.ts'
+import type { ScenarioLimits } from './model/scenario.ts'
+import { type Load, ThrottleRun, type ThrottleSample } from './model/throttle-run.ts'
 import { ScrollBox } from './scroll-box.tsx'
 import { ThrottleChart } from './throttle-chart.tsx'
-import { type Load, ThrottleRun, type ThrottleSample } from './throttle-run.ts'
 
 const FIELDS = [
   ['iops', 'Requests a second', 'no limit'],

@@ -4,8 +4,8 @@
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { ActionButton } from '../ui/action-button.tsx'
 import { KINDS } from './kinds.ts'
+import type { FrameKind } from './model/walk-types.ts'
 import { SPEEDS, type Stepper } from './stepper.ts'
-import type { FrameKind } from './walk-types.ts'
 
 /** More frames than this would be less than a pixel each. */
 const STRIP_MAX = 1000

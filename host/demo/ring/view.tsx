@@ -1,5 +1,5 @@
-// The Ring view: a virtqueue in guest RAM, stepped through load by load and store by store. Its parts are files of this
-// folder; here is what stands where, and what the address means.
+// The Ring view: a virtqueue in guest RAM, stepped through load by load and store by store. Here is what stands where,
+// and what the address means. Its parts are files of this folder; what they show is made in model/, without a page.
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { ViewProps } from '../app.tsx'
@@ -10,6 +10,8 @@ import { Chain } from './chain.tsx'
 import { DeviceStrip } from './device-strip.tsx'
 import { FrameList } from './frame-list.tsx'
 import { HexView, type Range } from './hex-view.tsx'
+import { encodeScenario } from './model/scenario-code.ts'
+import type { Picture } from './model/walk-types.ts'
 import { Announcer, NowCard } from './now.tsx'
 import { Outcome } from './outcome.tsx'
 import { PresetChooser } from './preset-chooser.tsx'
@@ -21,7 +23,6 @@ import { FIRST_PRESET, type Source, useSource } from './source.ts'
 import { useStepper } from './stepper.ts'
 import { Throttle } from './throttle.tsx'
 import { KeyHelp, Transport } from './transport.tsx'
-import type { Picture } from './walk-types.ts'
 
 export default function RingView({ params, isShown }: ViewProps) {
   const loaded = useSource(params)

@@ -3,7 +3,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { PRESETS } from '../../../host/demo/ring/presets.ts'
+import { PRESETS } from '../../../host/demo/ring/model/presets.ts'
 import { type DemoBrowser, hasChromium, openBrowser } from '../../support/browser.ts'
 import { openRing, resultsOf, toLastFrame } from '../../support/ring-page.ts'
 

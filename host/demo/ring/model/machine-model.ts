@@ -2,9 +2,9 @@
 // guest RAM. Goes forward part by part; a part is what becomes a frame. walk.ts goes backwards with copies. Nothing
 // here makes text, so that scanning a long trace is fast. Portable.
 
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
-import { isLoad, type Step, type TraceEvent, WIDTHS } from '../../replay/step.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import { isLoad, type Step, type TraceEvent, WIDTHS } from '../../../replay/step.ts'
 import { type ChainModel, copyChain, newChain } from './chain-model.ts'
 import { KnownMemory } from './known-memory.ts'
 import { type QueueModel, RegisterModel } from './register-model.ts'

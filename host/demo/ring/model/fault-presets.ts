@@ -10,7 +10,7 @@ import {
   RING_FAULT_NEXT,
   RING_FAULT_NO_STATUS,
   RING_FAULT_STATUS_UNMAPPED,
-} from '../../../assembly/abi.ts'
+} from '../../../../assembly/abi.ts'
 import {
   VIRTIO_BLK_T_FLUSH as FLUSH,
   VIRTIO_BLK_T_GET_ID as GET_ID,
@@ -19,7 +19,7 @@ import {
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
-} from '../../../assembly/spec.ts'
+} from '../../../../assembly/spec.ts'
 import { flush, H, ioerr, kick, ok, preset, QUEUE, r, read, request, S, type Told, w, write } from './preset-parts.ts'
 import { type Preset, RAM_BYTES, type ScenarioRequest } from './scenario.ts'
 

@@ -3,16 +3,16 @@
 // gives guest RAM as it was before the first step and everything that the driver wrote since, so that a walk knows
 // every byte. Portable.
 
-import { MemoryBackend } from '../../backend/memory.ts'
-import type { BlockBackend } from '../../backend/types.ts'
-import { GuestMemory } from '../../device/guest-memory.ts'
-import { VirtioBlk } from '../../device/virtio-blk.ts'
-import { Raw } from '../../driver/raw.ts'
-import type { RawQueue } from '../../driver/raw-queue.ts'
-import type { Piece } from '../../driver/raw-request.ts'
-import { DriverError } from '../../driver/types.ts'
-import { Recorder } from '../../replay/recorder.ts'
-import type { Trace } from '../../replay/trace.ts'
+import { MemoryBackend } from '../../../backend/memory.ts'
+import type { BlockBackend } from '../../../backend/types.ts'
+import { GuestMemory } from '../../../device/guest-memory.ts'
+import { VirtioBlk } from '../../../device/virtio-blk.ts'
+import { Raw } from '../../../driver/raw.ts'
+import type { RawQueue } from '../../../driver/raw-queue.ts'
+import type { Piece } from '../../../driver/raw-request.ts'
+import { DriverError } from '../../../driver/types.ts'
+import { Recorder } from '../../../replay/recorder.ts'
+import type { Trace } from '../../../replay/trace.ts'
 import {
   RAM_BYTES,
   type Scenario,

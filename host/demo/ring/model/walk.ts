@@ -10,13 +10,13 @@ import {
   TRACE_SERIAL,
   TRACE_VERDICT,
   TRACE_ZERO,
-} from '../../../assembly/abi.ts'
-import { VIRTIO_MMIO_QUEUE_NOTIFY, VIRTQUEUE_MAX_SIZE } from '../../../assembly/spec.ts'
-import { decodeSnapshot } from '../../device/snapshot.ts'
-import { TraceError } from '../../replay/bytes.ts'
-import { storedBytes } from '../../replay/player.ts'
-import { isLoad, isStore, type Step, type TraceEvent, WIDTHS } from '../../replay/step.ts'
-import type { Trace } from '../../replay/trace.ts'
+} from '../../../../assembly/abi.ts'
+import { VIRTIO_MMIO_QUEUE_NOTIFY, VIRTQUEUE_MAX_SIZE } from '../../../../assembly/spec.ts'
+import { decodeSnapshot } from '../../../device/snapshot.ts'
+import { TraceError } from '../../../replay/bytes.ts'
+import { storedBytes } from '../../../replay/player.ts'
+import { isLoad, isStore, type Step, type TraceEvent, WIDTHS } from '../../../replay/step.ts'
+import type { Trace } from '../../../replay/trace.ts'
 import { say, wasRaised } from './frame-text.ts'
 import { MachineModel, type Moment, type Part, partAt, partCount } from './machine-model.ts'
 import { draw, dumpAt } from './picture.ts'

@@ -1,10 +1,10 @@
 // What a frame says: the name of what is touched or decided, and one line in plain words, both from the state of things
 // right after it. Portable.
 
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
-import { decisionText, registerName, throttleText } from '../../replay/names.ts'
-import type { Step, TraceEvent } from '../../replay/step.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import { decisionText, registerName, throttleText } from '../../../replay/names.ts'
+import type { Step, TraceEvent } from '../../../replay/step.ts'
 import { typeName } from './chain-model.ts'
 import { faultDetail } from './fault-text.ts'
 import type { MachineModel, Moment, Part } from './machine-model.ts'

@@ -8,7 +8,7 @@ import {
   VIRTIO_BLK_T_OUT as OUT,
   VIRTIO_BLK_S_UNSUPP as UNSUPP,
   VIRTIO_MMIO_QUEUE_NOTIFY,
-} from '../../../assembly/spec.ts'
+} from '../../../../assembly/spec.ts'
 import { REQUEST_FAULTS, RING_FAULTS } from './fault-presets.ts'
 import { flush, H, ioerr, kick, ok, preset, r, read, request, S, w, write } from './preset-parts.ts'
 import type { Preset, ScenarioPiece } from './scenario.ts'

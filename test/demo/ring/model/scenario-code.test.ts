@@ -4,12 +4,18 @@
 import * as fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { PRESETS } from '../../../host/demo/ring/presets.ts'
-import { runScenario } from '../../../host/demo/ring/run-scenario.ts'
-import { PIECES_MAX, RAM_BYTES, REQUESTS_MAX, type Scenario, ScenarioError } from '../../../host/demo/ring/scenario.ts'
-import { decodeScenario, encodeScenario } from '../../../host/demo/ring/scenario-code.ts'
-import { walkOf } from '../../../host/demo/ring/walk.ts'
-import { fromEnvironment } from '../../support/environment.ts'
+import { PRESETS } from '../../../../host/demo/ring/model/presets.ts'
+import { runScenario } from '../../../../host/demo/ring/model/run-scenario.ts'
+import {
+  PIECES_MAX,
+  RAM_BYTES,
+  REQUESTS_MAX,
+  type Scenario,
+  ScenarioError,
+} from '../../../../host/demo/ring/model/scenario.ts'
+import { decodeScenario, encodeScenario } from '../../../../host/demo/ring/model/scenario-code.ts'
+import { walkOf } from '../../../../host/demo/ring/model/walk.ts'
+import { fromEnvironment } from '../../../support/environment.ts'
 
 const test = suite('scenarios as text')
 

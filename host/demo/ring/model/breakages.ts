@@ -1,7 +1,7 @@
 // What can be broken in a request with one switch: each makes a driver's mistake out of a request that is whole. The
 // names of the faults are those of assembly/CONTRACT.md. No components.
 
-import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../../assembly/spec.ts'
+import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../../../assembly/spec.ts'
 import { RAM_BYTES, type ScenarioDevice, type ScenarioPiece, type ScenarioRequest } from './scenario.ts'
 
 type Group = 'Ring' | 'Header' | 'Data' | 'Status'

@@ -2,14 +2,14 @@
 // offers requests at a steady rate. Time goes in steps or runs; at the end of each sampling interval the balance of
 // both buckets, stalls and completions are noted. The device is asked when its timer would ask it. Portable.
 
-import { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '../../../assembly/spec.ts'
-import { MemoryBackend } from '../../backend/memory.ts'
-import { GuestMemory } from '../../device/guest-memory.ts'
-import { decodeSnapshot } from '../../device/snapshot.ts'
-import { VirtioBlk } from '../../device/virtio-blk.ts'
-import { Raw } from '../../driver/raw.ts'
-import type { RawQueue } from '../../driver/raw-queue.ts'
-import { readable, writable } from '../../driver/raw-request.ts'
+import { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT } from '../../../../assembly/spec.ts'
+import { MemoryBackend } from '../../../backend/memory.ts'
+import { GuestMemory } from '../../../device/guest-memory.ts'
+import { decodeSnapshot } from '../../../device/snapshot.ts'
+import { VirtioBlk } from '../../../device/virtio-blk.ts'
+import { Raw } from '../../../driver/raw.ts'
+import type { RawQueue } from '../../../driver/raw-queue.ts'
+import { readable, writable } from '../../../driver/raw-request.ts'
 import type { ScenarioLimits } from './scenario.ts'
 
 /** What the driver offers. */

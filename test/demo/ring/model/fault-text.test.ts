@@ -3,11 +3,11 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import * as spec from '../../../assembly/spec.ts'
-import { BREAKAGES, type BreakageId } from '../../../host/demo/ring/breakages.ts'
-import { runScenario } from '../../../host/demo/ring/run-scenario.ts'
-import type { ScenarioDevice, ScenarioRequest } from '../../../host/demo/ring/scenario.ts'
-import { walkOf } from '../../../host/demo/ring/walk.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import { BREAKAGES, type BreakageId } from '../../../../host/demo/ring/model/breakages.ts'
+import { runScenario } from '../../../../host/demo/ring/model/run-scenario.ts'
+import type { ScenarioDevice, ScenarioRequest } from '../../../../host/demo/ring/model/scenario.ts'
+import { walkOf } from '../../../../host/demo/ring/model/walk.ts'
 
 const test = suite('ring: particulars of a fault')
 

@@ -1,8 +1,8 @@
 // What a walk through a trace shows: frames, the picture after each, and the bytes of guest RAM that are known. Types
 // only; walk.ts makes them. Everything is plain data, made anew for each picture, and never changed afterwards.
 
-import type { Counters } from '../../engine/state.ts'
-import type { Call } from '../../replay/step.ts'
+import type { Counters } from '../../../engine/state.ts'
+import type { Call } from '../../../replay/step.ts'
 import type { Reference } from './references.ts'
 
 /**

@@ -2,7 +2,7 @@
 // the answer. And what its bytes are for: the readable ones are header and data, the writable ones data and, the last
 // of them, the status (rule 8 of CONTRACT.md). Portable.
 
-import * as spec from '../../../assembly/spec.ts'
+import * as spec from '../../../../assembly/spec.ts'
 import type { ChainState, Role } from './walk-types.ts'
 
 export interface LoadedDescriptor {

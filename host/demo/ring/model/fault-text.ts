@@ -1,8 +1,8 @@
 // The particulars of a request that is refused: which descriptor, which sector, how many bytes, as far as the chain
 // tells. What the rule says is references.ts. Portable.
 
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
 import { type ChainModel, streams, typeName } from './chain-model.ts'
 import type { RegisterModel } from './register-model.ts'
 

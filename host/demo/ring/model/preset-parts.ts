@@ -6,7 +6,7 @@ import {
   VIRTIO_BLK_S_IOERR as IOERR,
   VIRTIO_BLK_S_OK as OK,
   VIRTIO_BLK_T_OUT as OUT,
-} from '../../../assembly/spec.ts'
+} from '../../../../assembly/spec.ts'
 import type {
   Outcome,
   Preset,

@@ -1,10 +1,10 @@
 // The registers of the device as register writes, resets and faults change them: rules 1 to 7 of CONTRACT.md once more,
 // for a picture. A test holds it against the engine, step by step, on every golden trace. Portable.
 
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
-import { decodeSnapshot } from '../../device/snapshot.ts'
-import type { InitConfig } from '../../replay/step.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import { decodeSnapshot } from '../../../device/snapshot.ts'
+import type { InitConfig } from '../../../replay/step.ts'
 
 export interface QueueModel {
   size: number

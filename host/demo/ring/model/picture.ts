@@ -1,10 +1,10 @@
 // Draws the picture of one moment from the model: registers, the queue's three parts, the chain in hand, the last
 // requests, and which bytes the frame touches. Plain data, made anew each time. Portable.
 
-import * as spec from '../../../assembly/spec.ts'
-import { COUNTER_INDEX, COUNTER_NAMES, type Counters } from '../../engine/state.ts'
-import { decisionText, throttleText } from '../../replay/names.ts'
-import type { InitConfig } from '../../replay/step.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import { COUNTER_INDEX, COUNTER_NAMES, type Counters } from '../../../engine/state.ts'
+import { decisionText, throttleText } from '../../../replay/names.ts'
+import type { InitConfig } from '../../../replay/step.ts'
 import { type ChainModel, streams, typeName } from './chain-model.ts'
 import type { MachineModel } from './machine-model.ts'
 import type { QueueModel } from './register-model.ts'

@@ -1,6 +1,6 @@
 // The standard's names for bits and features, as the Ring view shows them. Portable.
 
-import * as spec from '../../../assembly/spec.ts'
+import * as spec from '../../../../assembly/spec.ts'
 
 type Names = readonly (readonly [bit: number, name: string])[]
 

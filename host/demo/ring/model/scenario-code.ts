@@ -2,10 +2,12 @@
 // so every field is checked: what comes out is a scenario of bounded size, or a ScenarioError that says in one line
 // which field is wrong and what is possible. Portable.
 
-import { throttleRecord } from '../../device/throttle.ts'
-import { fromBase64Url, toBase64Url } from '../ui/files.ts'
+import { throttleRecord } from '../../../device/throttle.ts'
+import { fromBase64Url, toBase64Url } from '../../base64url.ts'
 import {
   ACTIONS_MAX,
+  BLOCK_SIZE_MAX,
+  LIMIT_NAMES,
   PIECE_BYTES_MAX,
   PIECES_MAX,
   QUEUE_SIZE_MAX,
@@ -19,6 +21,7 @@ import {
   type ScenarioPiece,
   type ScenarioRequest,
   SECTORS_MAX,
+  WAIT_MILLIS_MAX,
 } from './scenario.ts'
 
 /** Format of the text; raised when an old text would mean something else. */
@@ -151,9 +154,7 @@ const checkRequest = fields<ScenarioRequest>(
 )
 
 const checkPlainLimits = fields<ScenarioLimits>(
-  Object.fromEntries(
-    ['iops', 'iopsBurst', 'bytesPerSecond', 'bytesBurst'].map((name) => [name, whole(1, Number.MAX_SAFE_INTEGER)]),
-  ),
+  Object.fromEntries(LIMIT_NAMES.map((name) => [name, whole(1, Number.MAX_SAFE_INTEGER)])),
   [],
 )
 
@@ -180,7 +181,7 @@ const ACTIONS: Readonly<Record<ScenarioAction['do'], Check<ScenarioAction>>> = {
     },
     ['requests'],
   ),
-  wait: fields({ do: said, millis: whole(1, 60_000) }, ['millis']),
+  wait: fields({ do: said, millis: whole(1, WAIT_MILLIS_MAX) }, ['millis']),
   answer: fields({ do: said, count: whole(1, REQUESTS_MAX) }, []),
   reset: fields({ do: said }, []),
   register: fields({ do: said, offset: whole(0, U16), value: whole(0, U32) }, ['offset', 'value']),
@@ -205,7 +206,7 @@ const checkDevice = fields<ScenarioDevice>(
     flush: flag,
     segMax: whole(1, QUEUE_SIZE_MAX - 2),
     sizeMax: whole(1, U32),
-    blockSize: powerOfTwo(512, 65536),
+    blockSize: powerOfTwo(512, BLOCK_SIZE_MAX),
     serial: ascii(20),
     limits: checkLimits,
     late: flag,

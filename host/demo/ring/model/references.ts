@@ -1,9 +1,9 @@
 // Why the device does what it does: for each access and each decision the rule of assembly/CONTRACT.md, the row of the
 // conformance list with its section of the VIRTIO 1.3 standard, and one sentence. Portable.
 
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
-import type { Call, Step, TraceEvent } from '../../replay/step.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
+import type { Call, Step, TraceEvent } from '../../../replay/step.ts'
 
 export interface Reference {
   /** where assembly/CONTRACT.md has it: 'rule 13', 'ring faults', 'request fault f'; undefined: it is the driver's */

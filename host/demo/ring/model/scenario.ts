@@ -68,12 +68,8 @@ export type ScenarioAction =
   | { readonly do: 'limit'; readonly limits: ScenarioLimits }
 
 /** As VirtioBlkOptions.throttle, in safe integers. */
-export interface ScenarioLimits {
-  readonly iops?: number
-  readonly iopsBurst?: number
-  readonly bytesPerSecond?: number
-  readonly bytesBurst?: number
-}
+export type ScenarioLimits = { readonly [Name in (typeof LIMIT_NAMES)[number]]?: number }
+export const LIMIT_NAMES = ['iops', 'iopsBurst', 'bytesPerSecond', 'bytesBurst'] as const
 
 /** The device and how the driver sets it up. */
 export interface ScenarioDevice {
@@ -113,6 +109,9 @@ export interface Scenario {
 export const RAM_BYTES = 1 << 18
 export const SECTORS_MAX = 4096
 export const QUEUE_SIZE_MAX = 256
+export const BLOCK_SIZE_MAX = 65536
+/** of one wait, virtual ones */
+export const WAIT_MILLIS_MAX = 60_000
 export const ACTIONS_MAX = 32
 /** of all actions together */
 export const REQUESTS_MAX = 128

@@ -3,7 +3,7 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Load, ThrottleRun, type ThrottleSample } from '../../../host/demo/ring/throttle-run.ts'
+import { type Load, ThrottleRun, type ThrottleSample } from '../../../../host/demo/ring/model/throttle-run.ts'
 
 const test = suite('throttle run')
 

@@ -4,8 +4,8 @@
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import * as abi from '../../../assembly/abi.ts'
-import * as spec from '../../../assembly/spec.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import * as spec from '../../../../assembly/spec.ts'
 import {
   callReferences,
   DATA_REFERENCES,
@@ -13,11 +13,11 @@ import {
   eventReferences,
   INTERRUPT_REFERENCES,
   type Reference,
-} from '../../../host/demo/ring/references.ts'
-import { runScenario } from '../../../host/demo/ring/run-scenario.ts'
-import type { ScenarioRequest } from '../../../host/demo/ring/scenario.ts'
-import { walkOf } from '../../../host/demo/ring/walk.ts'
-import { ARGUMENTS, type Call, type Step } from '../../../host/replay/step.ts'
+} from '../../../../host/demo/ring/model/references.ts'
+import { runScenario } from '../../../../host/demo/ring/model/run-scenario.ts'
+import type { ScenarioRequest } from '../../../../host/demo/ring/model/scenario.ts'
+import { walkOf } from '../../../../host/demo/ring/model/walk.ts'
+import { ARGUMENTS, type Call, type Step } from '../../../../host/replay/step.ts'
 
 const test = suite('references of the Ring view')
 

@@ -4,13 +4,13 @@
 
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import * as abi from '../../../assembly/abi.ts'
-import { PRESETS } from '../../../host/demo/ring/presets.ts'
-import { runScenario, type ScenarioRun } from '../../../host/demo/ring/run-scenario.ts'
-import type { Preset } from '../../../host/demo/ring/scenario.ts'
-import { walkOf } from '../../../host/demo/ring/walk.ts'
-import { type Picture, UNKNOWN } from '../../../host/demo/ring/walk-types.ts'
-import { replay } from '../../../host/replay/player.ts'
+import * as abi from '../../../../assembly/abi.ts'
+import { PRESETS } from '../../../../host/demo/ring/model/presets.ts'
+import { runScenario, type ScenarioRun } from '../../../../host/demo/ring/model/run-scenario.ts'
+import type { Preset } from '../../../../host/demo/ring/model/scenario.ts'
+import { walkOf } from '../../../../host/demo/ring/model/walk.ts'
+import { type Picture, UNKNOWN } from '../../../../host/demo/ring/model/walk-types.ts'
+import { replay } from '../../../../host/replay/player.ts'
 
 const test = suite('presets of the Ring view')
 

@@ -1,5 +1,5 @@
-// Recordings that come from elsewhere, in a real Chromium: where they are opened, what is said of bytes that they do not
-// hold, and what stays when one cannot be opened.
+// Recordings that come from elsewhere, in a real Chromium: where they are opened, what is said of bytes that they do
+// not hold, and what stays when one cannot be opened.
 
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'

@@ -53,9 +53,8 @@ export interface DiskFacts {
   readonly reason?: string
 }
 
-/** Of the time since the last ones; rates are per second. */
+/** Counts are sums over the last second, also where these come more often. */
 export interface Statistics {
-  readonly seconds: number
   readonly reads: number
   readonly writes: number
   readonly flushes: number

@@ -78,6 +78,12 @@ export function Limits({ onSet }: LimitsProps) {
       <p class="small" role="status">
         {problem === undefined ? inForce(present) : <span class="problem">{problem}</span>}
       </p>
+      <p class="muted small">
+        A second can have more than the limit. After a quiet time, as much as “at once” goes through in one piece, and
+        the rate comes on top. A request with more data than “Bytes at once” goes through in one piece too, as soon as
+        nothing is owed; what it took beyond what was left is owed then, and the next request with data waits at least
+        until that is paid. Requests without data, such as a flush, cost no bytes.
+      </p>
     </section>
   )
 }

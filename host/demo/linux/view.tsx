@@ -248,6 +248,16 @@ function PhaseBar({ phase, storage, onStart }: PhaseBarProps) {
         </div>
       )
     case 'missing':
+      if (phase.reason !== undefined) {
+        return (
+          <div class="notice wait" role="alert">
+            <p>
+              This page was served without Linux: {phase.reason}. Start the server again when that is changed. The other
+              views work without it.
+            </p>
+          </div>
+        )
+      }
       return (
         <div class="notice wait" role="alert">
           <p>

@@ -1,5 +1,5 @@
-// What the charts of the Linux view show, as numbers and words: lines, the limit in force, and the rows of the table that
-// says the same. Portable; how it is drawn is in charts.tsx.
+// What the charts of the Linux view show, as numbers and words: lines, the limit in force, and the rows of the table
+// that says the same. Portable; how it is drawn is in charts.tsx.
 
 import type { ThrottleOptions } from '../../device/throttle.ts'
 import { bytesText, count } from './format.ts'

@@ -1,6 +1,6 @@
 // What the disk is doing, in four charts of the last minute, and the same as text: the present value stands above each
-// chart, and a table has all of them for who cannot see the lines. Colours are the page's, light or dark. The numbers are
-// chart-data.ts's.
+// chart, and a table has all of them for who cannot see the lines. Colours are the page's, light or dark. The numbers
+// are chart-data.ts's.
 
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'

@@ -1,5 +1,5 @@
-// The Linux view of a page that was served without the guest's files, in a real Chromium: what is said of the reason, and
-// that nothing is shown that cannot work. Needs Chromium; without it the file says so and has no tests.
+// The Linux view of a page that was served without the guest's files, in a real Chromium: what is said of the reason,
+// and that nothing is shown that cannot work. Needs Chromium; without it the file says so and has no tests.
 
 import type { Page } from 'playwright-core'
 import { suite } from 'uvu'

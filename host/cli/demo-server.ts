@@ -4,11 +4,14 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sirv from 'sirv'
+import { MANIFEST_NAME } from '../vmm/demo-manifest.ts'
 
 export interface DemoServerOptions {
   /** folders, looked through in this order; the files of the second begin with `linux/` in an address */
   readonly page: string
   readonly linux?: string | undefined
+  /** why there is no such folder: the Linux view shows it */
+  readonly linuxMissing?: string | undefined
   /** send COOP and COEP, default true: the page may use shared memory */
   readonly isolation?: boolean
   /** default 127.0.0.1 */
@@ -26,7 +29,7 @@ const LINUX = '/linux/'
 
 /** Rejects with the system's error (EADDRINUSE, EACCES ...) if it cannot listen there. */
 export async function serveDemo(options: DemoServerOptions): Promise<DemoServer> {
-  const { page, linux, isolation = true, host = '127.0.0.1', port = 0 } = options
+  const { page, linux, linuxMissing, isolation = true, host = '127.0.0.1', port = 0 } = options
   const setHeaders = (response: ServerResponse): void => {
     response.setHeader('X-Content-Type-Options', 'nosniff')
     if (!isolation) return
@@ -39,7 +42,7 @@ export async function serveDemo(options: DemoServerOptions): Promise<DemoServer>
   const linuxFiles = linux === undefined ? undefined : sirv(linux, settings)
   const server = createServer((request, response) => {
     const refuse = (status: number, text: string): void => {
-      response.writeHead(status, { 'Content-Type': 'text/plain' }).end(`${text}\n`)
+      response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD')
@@ -47,6 +50,8 @@ export async function serveDemo(options: DemoServerOptions): Promise<DemoServer>
     } else if (linuxFiles !== undefined && request.url?.startsWith(LINUX)) {
       request.url = request.url.slice(LINUX.length - 1)
       linuxFiles(request, response, () => refuse(404, 'not found'))
+    } else if (linuxMissing !== undefined && request.url?.replace(/\?.*/, '') === LINUX + MANIFEST_NAME) {
+      refuse(404, linuxMissing.replace(/\s+/g, ' '))
     } else {
       pageFiles(request, response, () => refuse(404, 'not found'))
     }

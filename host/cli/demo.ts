@@ -26,23 +26,27 @@ export async function demo({ values: options }: Given<typeof DEMO>): Promise<num
     checkSite(out)
   }
   const page = dirname(fileURLToPath(import.meta.resolve('virtio-blk-wasm/demo/index.html')))
-  const linux = options['no-linux'] ? undefined : await linuxFolder(out !== undefined)
+  const found: Found = options['no-linux']
+    ? { linuxMissing: 'served with --no-linux' }
+    : await findLinux(out !== undefined)
   if (out !== undefined) {
-    const bytes = writeSite(out, page, linux)
+    const bytes = writeSite(out, page, found.linux)
     process.stdout.write(`${out}: ${(bytes / 1e6).toFixed(1)} MB, for any web server; index.html is the page\n`)
     return 0
   }
   return await serve(
-    { page, linux, isolation: !options['no-isolation'], ...(host === undefined ? {} : { host }) },
+    { page, ...found, isolation: !options['no-isolation'], ...(host === undefined ? {} : { host }) },
     port,
   )
 }
 
+type Found = Pick<Parameters<typeof serveDemo>[0], 'linux' | 'linuxMissing'>
+
 /**
- * Where the files of the Linux view are; without them the reason is said, and the page works without. If it must be, as
- * for a folder that is to be published, that is an error.
+ * Where the files of the Linux view are; without them the reason is said, here and in the page, which works without. If
+ * it must be, as for a folder that is to be published, that is an error.
  */
-async function linuxFolder(mustBe: boolean): Promise<string | undefined> {
+async function findLinux(mustBe: boolean): Promise<Found> {
   const progress = new Progress()
   const stop = new AbortController()
   let status = 0
@@ -57,7 +61,7 @@ async function linuxFolder(mustBe: boolean): Promise<string | undefined> {
     const { folder, bytes } = await demoAssets({ progress: (text) => progress.note(text), signal: stop.signal })
     stop.signal.throwIfAborted()
     progress.done(`a Linux guest for the page: ${(bytes / 1e6).toFixed(1)} MB in ${folder}`)
-    return folder
+    return { linux: folder }
   } catch (error) {
     progress.end()
     if (stop.signal.aborted) process.exit(status)
@@ -65,7 +69,7 @@ async function linuxFolder(mustBe: boolean): Promise<string | undefined> {
     if (isLacking && mustBe) throw new UsageError(`${error.message}; --no-linux makes the page without Linux`)
     if (!isLacking) throw error
     process.stderr.write(`vblk demo: the page will be without Linux: ${error.message}\n`)
-    return undefined
+    return { linuxMissing: error.message }
   } finally {
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)

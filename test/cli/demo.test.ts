@@ -72,6 +72,20 @@ test('server: linux/ -> from its own folder, and nothing there without one', asy
   await served({}, async ({ url }) => assert.is((await fetch(`${url}linux/manifest.json`)).status, 404))
 })
 
+test('server: without Linux, and the reason known -> 404 with the reason for the list of its files, in one line', async () => {
+  const linuxMissing = 'v86 is not installed; it runs ü:\nnpm install v86'
+  await served({ linuxMissing }, async ({ url }) => {
+    for (const path of ['linux/manifest.json', 'linux/manifest.json?again']) {
+      const answer = await fetch(url + path)
+      assert.is(answer.status, 404)
+      assert.is(answer.headers.get('content-type'), 'text/plain; charset=utf-8')
+      assert.is(await answer.text(), 'v86 is not installed; it runs ü: npm install v86\n')
+    }
+    assert.is(await (await fetch(`${url}linux/other`)).text(), 'not found\n')
+    assert.is((await fetch(url)).status, 200)
+  })
+})
+
 test('server: files outside its folders, other methods -> refused', async ({ folder }) => {
   writeFileSync(join(folder, 'secret'), 'secret')
   const page = join(folder, 'page')
@@ -89,13 +103,28 @@ test('server: files outside its folders, other methods -> refused', async ({ fol
   })
 })
 
-test('command: serves, says where on standard output, ends with Ctrl-C', async () => {
-  const child = spawn(process.execPath, ['build/vblk.js', 'demo', '--no-linux', '--port', '0'])
-  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
-  const url = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())))
-  assert.match(await (await fetch(url)).text(), '<title>virtio-blk-wasm</title>')
-  child.kill('SIGINT')
-  assert.is(await ended, 0)
+test('command: serves, says where on standard output and why there is no Linux, ends with Ctrl-C', async () => {
+  const cases: [args: string[], reason: RegExp][] = [
+    [['--no-linux'], /^served with --no-linux\n$/],
+    [[], /^cannot write the cache folder .*: set XDG_CACHE_HOME\n$/],
+  ]
+  for (const [args, reason] of cases) {
+    const env = { ...process.env, XDG_CACHE_HOME: '/etc/passwd/x' }
+    const child = spawn(process.execPath, ['build/vblk.js', 'demo', '--port', '0', ...args], { env })
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+    const url = await new Promise<string>((resolve) =>
+      child.stdout.once('data', (text) => resolve(String(text).trim())),
+    )
+    try {
+      assert.match(await (await fetch(url)).text(), '<title>virtio-blk-wasm</title>')
+      const answer = await fetch(`${url}linux/manifest.json`)
+      assert.is(answer.status, 404)
+      assert.match(await answer.text(), reason)
+    } finally {
+      child.kill('SIGINT')
+    }
+    assert.is(await ended, 0)
+  }
 })
 
 test('command: a port that is taken, or none -> one line, status 2', async () => {

@@ -36,6 +36,8 @@ export interface DemoBrowser {
   close(): Promise<void>
 }
 
+type BrowserOptions = Partial<Pick<Parameters<typeof serveDemo>[0], 'linux' | 'linuxMissing' | 'isolation'>>
+
 export interface OpenOptions {
   /** of another page: its storage is shared */
   readonly context?: BrowserContext
@@ -51,9 +53,9 @@ export interface DemoPage {
   readonly errors: string[]
 }
 
-/** `linux`: the folder with the files of the Linux view. */
-export async function openBrowser({ linux, isolation = true }: { linux?: string; isolation?: boolean } = {}) {
-  const server = await serveDemo({ page: 'build/demo', linux, isolation })
+/** `linux`: the folder with the files of the Linux view; `linuxMissing`: why there is none. */
+export async function openBrowser({ linux, linuxMissing, isolation = true }: BrowserOptions = {}) {
+  const server = await serveDemo({ page: 'build/demo', linux, linuxMissing, isolation })
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET })
   const demo: DemoBrowser = {
     server,

@@ -23,6 +23,13 @@ const OPERATIONS: Readonly<Record<number, string>> = {
 
 type Rates = Omit<Statistics, 'recording'>
 
+/** What had been done by then. */
+interface Mark {
+  /** in seconds that were reported */
+  readonly time: number
+  readonly totals: Totals
+}
+
 interface RecordingStart {
   readonly number: number
   /** ms of the wall clock */
@@ -45,7 +52,10 @@ export class Activity {
   #used = 0
   #peak = 0
   #first: Counters | undefined
-  #last: Counters | undefined
+  /** seconds that were reported */
+  #time = 0
+  /** oldest first: as many as reach back to a second ago */
+  #marks: Mark[] = []
 
   /** requests in the present recording */
   get requests(): number {
@@ -146,22 +156,38 @@ export class Activity {
   }
 
   /**
-   * What went on in the `seconds` since this was asked last, and the requests that were completed, oldest first.
-   * `inFlight`: how many there are now, those included that the engine has not looked at.
+   * A count's sum over the second before now, and not a shorter time scaled up: what a limit lets through at once would
+   * look like many times the limit. Of the report that a second ago falls into, the part since then counts.
+   */
+  #lastSecond(seconds: number, now: Totals): (name: keyof Totals) => number {
+    this.#time += seconds
+    this.#marks.push({ time: this.#time, totals: now })
+    const from = this.#time - 1
+    const later = Math.max(
+      this.#marks.findIndex(({ time }) => time > from),
+      1,
+    )
+    this.#marks.splice(0, later - 1)
+    const [before, after] = this.#marks
+    if (before === undefined || after === undefined) return () => 0
+    const share = Math.min(Math.max((from - before.time) / (after.time - before.time), 0), 1)
+    return (name) => now[name] - before.totals[name] - (after.totals[name] - before.totals[name]) * share
+  }
+
+  /**
+   * What went on in the last second, and the requests that were completed since this was asked last, `seconds` ago,
+   * oldest first. `inFlight`: how many there are now, those included that the engine has not looked at.
    */
   report(seconds: number, counters: Counters, inFlight: number): { rates: Rates; rows: RequestRow[] } {
     this.#take()
     const rows = this.#rows.splice(0)
     this.#first ??= counters
     const now = totals(counters, this.#first)
-    const before = totals(this.#last ?? counters, this.#first)
-    this.#last = counters
-    const rate = (name: keyof Totals): number => (now[name] - before[name]) / seconds
+    const rate = this.#lastSecond(seconds, now)
     const most = Math.max(this.#peak, inFlight)
     this.#peak = 0
     return {
       rates: {
-        seconds,
         reads: rate('reads'),
         writes: rate('writes'),
         flushes: rate('flushes'),

@@ -1,80 +1,20 @@
 // What the disk is doing, in four charts of the last minute, and the same as text: the present value stands above each
-// chart, and a table has all of them for who cannot see the lines. Colours are the page's, light or dark.
+// chart, and a table has all of them for who cannot see the lines. Colours are the page's, light or dark. The numbers
+// are chart-data.ts's.
 
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import { useScheme } from '../ui/theme.tsx'
-import { bytesText, count } from './format.ts'
-import type { Statistics } from './messages.ts'
-
-interface Line {
-  readonly label: string
-  /** a custom property of the style sheet */
-  readonly colour: string
-  readonly value: (statistics: Statistics) => number
-}
-
-interface Chart {
-  readonly title: string
-  /** says so while a request waits for tokens */
-  readonly waits?: boolean
-  readonly unit: (value: number) => string
-  /** the scale's end, at or above a value: one that can be read, and its half too */
-  readonly scale: (value: number) => number
-  readonly lines: readonly Line[]
-}
-
-function countScale(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 2)))
-  return ([1, 2, 4, 6, 8, 10].find((digit) => digit * power >= Math.max(value, 2)) ?? 10) * power
-}
-
-function bytesScale(value: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(value, 2048)))
-}
-
-const CHARTS: readonly Chart[] = [
-  {
-    title: 'Requests a second',
-    unit: count,
-    scale: countScale,
-    lines: [
-      { label: 'reads', colour: '--load', value: ({ reads }) => reads },
-      { label: 'writes', colour: '--store', value: ({ writes }) => writes },
-      { label: 'flushes', colour: '--decision', value: ({ flushes }) => flushes },
-    ],
-  },
-  {
-    title: 'Bytes a second',
-    unit: bytesText,
-    scale: bytesScale,
-    lines: [
-      { label: 'read', colour: '--load', value: ({ bytesRead }) => bytesRead },
-      { label: 'written', colour: '--store', value: ({ bytesWritten }) => bytesWritten },
-    ],
-  },
-  {
-    title: 'Requests in flight, at most',
-    unit: count,
-    scale: countScale,
-    lines: [{ label: 'in flight', colour: '--accent', value: ({ inFlight }) => inFlight }],
-  },
-  {
-    title: 'Stalls a second',
-    waits: true,
-    unit: count,
-    scale: countScale,
-    lines: [{ label: 'stalls', colour: '--wait', value: ({ stalls }) => stalls }],
-  },
-]
-
-export const WINDOW_SECONDS = 60
-
-export interface Sample {
-  /** seconds */
-  readonly time: number
-  readonly statistics: Statistics
-}
+import {
+  CHARTS,
+  type Chart,
+  dataOf,
+  figuresOf,
+  LIMIT_LABEL,
+  limitAt,
+  type Sample,
+  WINDOW_SECONDS,
+} from './chart-data.ts'
 
 export function Charts({ samples }: { samples: readonly Sample[] }) {
   return (
@@ -100,6 +40,7 @@ function ChartFigure({ chart, samples }: { chart: Chart; samples: readonly Sampl
   const plot = useRef<uPlot | undefined>(undefined)
   const scheme = useScheme()
   const last = samples.at(-1)?.statistics
+  const limit = limitAt(chart, samples.at(-1))
 
   // Once more for other colours.
   useEffect(() => {
@@ -132,6 +73,12 @@ function ChartFigure({ chart, samples }: { chart: Chart; samples: readonly Sampl
               {label} <b class="num">{last ? chart.unit(value(last)) : '–'}</b>
             </span>
           ))}
+          {limit !== null && (
+            <span>
+              <i class="limit" aria-hidden="true" />
+              {LIMIT_LABEL} <b class="num">{chart.unit(limit)}</b>
+            </span>
+          )}
           {chart.waits && last?.isWaiting && <span class="tag wait">a request waits</span>}
         </span>
       </figcaption>
@@ -141,13 +88,6 @@ function ChartFigure({ chart, samples }: { chart: Chart; samples: readonly Sampl
 }
 
 function Figures({ samples }: { samples: readonly Sample[] }) {
-  const last = samples.at(-1)?.statistics
-  const rows = CHARTS.flatMap(({ title, unit, lines }) =>
-    lines.map(({ label, value }) => {
-      const most = samples.reduce((max, { statistics }) => Math.max(max, value(statistics)), 0)
-      return { name: lines.length > 1 ? `${title}: ${label}` : title, now: last ? value(last) : 0, most, unit }
-    }),
-  )
   return (
     <table>
       <thead>
@@ -162,23 +102,16 @@ function Figures({ samples }: { samples: readonly Sample[] }) {
         </tr>
       </thead>
       <tbody>
-        {rows.map(({ name, now, most, unit }) => (
+        {figuresOf(samples).map(({ name, now, most }) => (
           <tr key={name}>
             <th scope="row">{name}</th>
-            <td class="num">{unit(now)}</td>
-            <td class="num">{unit(most)}</td>
+            <td class="num">{now}</td>
+            <td class="num">{most}</td>
           </tr>
         ))}
       </tbody>
     </table>
   )
-}
-
-function dataOf({ lines }: Chart, samples: readonly Sample[]): uPlot.AlignedData {
-  return [
-    samples.map(({ time }) => time),
-    ...lines.map(({ value }) => samples.map(({ statistics }) => value(statistics))),
-  ]
 }
 
 /** The style sheet's colour as a canvas knows it: custom properties with light-dark() are resolved by being used. */
@@ -190,7 +123,7 @@ function colourOf(name: string, element: HTMLElement): string {
   return color
 }
 
-function optionsOf({ lines, unit, scale }: Chart, element: HTMLElement): uPlot.Options {
+function optionsOf({ lines, unit, scale, limit }: Chart, element: HTMLElement): uPlot.Options {
   const muted = colourOf('--muted', element)
   const grid = { stroke: colourOf('--line', element), width: 1 }
   return {
@@ -224,6 +157,17 @@ function optionsOf({ lines, unit, scale }: Chart, element: HTMLElement): uPlot.O
         width: 1.5,
         points: { show: false },
       })),
+      ...(limit
+        ? [
+            {
+              label: LIMIT_LABEL,
+              stroke: colourOf('--bad', element),
+              width: 1.5,
+              dash: [6, 4],
+              points: { show: false },
+            },
+          ]
+        : []),
     ],
   }
 }

@@ -1,17 +1,9 @@
 // The form with the disk's limits, which hold from the moment they are set, and as long as the page is open.
 
 import { useState } from 'preact/hooks'
-import { type ThrottleOptions, throttleRecord } from '../../device/throttle.ts'
+import type { ThrottleOptions } from '../../device/throttle.ts'
 import { bytesText, count } from './format.ts'
-
-const FIELDS = [
-  { name: 'iops', label: 'Requests a second' },
-  { name: 'iopsBurst', label: 'Requests at once' },
-  { name: 'bytesPerSecond', label: 'Bytes a second' },
-  { name: 'bytesBurst', label: 'Bytes at once' },
-] as const
-type Field = (typeof FIELDS)[number]['name']
-type Texts = Readonly<Record<Field, string>>
+import { FIELDS, limitsOf, type Texts } from './limit-texts.ts'
 
 const NONE: Texts = { iops: '', iopsBurst: '', bytesPerSecond: '', bytesBurst: '' }
 const PRESETS: readonly (readonly [name: string, texts: Texts])[] = [
@@ -78,21 +70,14 @@ export function Limits({ onSet }: LimitsProps) {
       <p class="small" role="status">
         {problem === undefined ? inForce(present) : <span class="problem">{problem}</span>}
       </p>
+      <p class="muted small">
+        A second can have more than the limit. After a quiet time, as much as “at once” goes through in one piece, and
+        the rate comes on top. A request with more data than “Bytes at once” goes through in one piece too, as soon as
+        nothing is owed; what it took beyond what was left is owed then, and the next request with data waits at least
+        until that is paid. Requests without data, such as a flush, cost no bytes.
+      </p>
     </section>
   )
-}
-
-/** Throws an Error with one line for what is no number, RangeError for what is no limit. */
-function limitsOf(texts: Texts): ThrottleOptions {
-  const limits: ThrottleOptions = {}
-  for (const { name, label } of FIELDS) {
-    const text = texts[name].replace(/[\s_,]/g, '')
-    if (text === '') continue
-    if (!/^\d+$/.test(text)) throw new Error(`${label}: ${texts[name]} is no whole number; leave it empty for no limit`)
-    limits[name] = BigInt(text)
-  }
-  throttleRecord(limits)
-  return limits
 }
 
 function inForce({ iops, iopsBurst, bytesPerSecond, bytesBurst }: ThrottleOptions): string {

@@ -9,9 +9,13 @@ import type { V86Runtime } from '../../vmm/v86-types.ts'
 
 /** There is no list, which is how a page without Linux looks. */
 export class FilesMissingError extends Error {
-  constructor(message: string) {
+  /** the server's, in one line, if it gave one */
+  readonly reason: string | undefined
+
+  constructor(message: string, reason?: string) {
     super(message)
     this.name = 'FilesMissingError'
+    this.reason = reason
   }
 }
 
@@ -21,6 +25,10 @@ export interface LinuxFiles {
   /** the first disk, unpacked */
   image(): Promise<Uint8Array>
 }
+
+/** characters */
+const REASON_MAX = 500
+const NOT_FOUND = /^(error )?(404\b)?[\s:,-]*((the )?(file|page|resource) )?(was )?(not found)?\.?$/i
 
 type Progress = (done: number, total: number) => void
 
@@ -53,10 +61,18 @@ async function loadManifest(address: URL): Promise<DemoManifest> {
   const answer = await get(address, 'no-cache')
   // Some servers answer with a page for what they do not have.
   if (answer.status === 404 || /\bhtml\b/.test(answer.headers.get('content-type') ?? '')) {
-    throw new FilesMissingError(`there is no ${address.href}`)
+    throw new FilesMissingError(`there is no ${address.href}`, await reasonOf(answer))
   }
   if (!answer.ok) throw new Error(`${address.href}: the server answers ${answer.status} ${answer.statusText}`)
   return readManifest(await answer.text())
+}
+
+/** `vblk demo` says why in one line of plain text; other servers say "not found" in many ways, which is no reason. */
+async function reasonOf(answer: Response): Promise<string | undefined> {
+  if (!/^text\/plain\b/.test(answer.headers.get('content-type') ?? '')) return undefined
+  const text = (await answer.text()).trim()
+  const isReason = text !== '' && text.length <= REASON_MAX && !text.includes('\n') && !NOT_FOUND.test(text)
+  return isReason ? text : undefined
 }
 
 async function get(address: URL, cache: RequestCache): Promise<Response> {

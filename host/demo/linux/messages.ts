@@ -40,8 +40,8 @@ export type Phase =
   | { readonly name: 'loading'; readonly text: string; readonly done: number; readonly total: number }
   | { readonly name: 'running' }
   | { readonly name: 'ended'; readonly text: string }
-  /** the files of the Linux view are not there */
-  | { readonly name: 'missing'; readonly text: string }
+  /** the files of the Linux view are not there; the server may know why */
+  | { readonly name: 'missing'; readonly text: string; readonly reason?: string }
   /** another tab has the disk */
   | { readonly name: 'locked' }
   | { readonly name: 'failed'; readonly text: string }
@@ -53,9 +53,8 @@ export interface DiskFacts {
   readonly reason?: string
 }
 
-/** Of the time since the last ones; rates are per second. */
+/** Counts are sums over the last second, also where these come more often. */
 export interface Statistics {
-  readonly seconds: number
   readonly reads: number
   readonly writes: number
   readonly flushes: number

@@ -13,6 +13,8 @@ interface RequestsProps {
   readonly onOpen: (row: RequestRow) => void
 }
 
+const TOOK = 'from when the disk took the request from the ring until it was complete'
+const WAITED = 'in the ring before that, for a limit'
 const STATUS: readonly string[] = ['OK', 'IOERR', 'UNSUPP']
 
 export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
@@ -34,6 +36,9 @@ export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
           {more === 0 ? 'Choose one to see it in the Ring view.' : more < 0 ? 'many newer' : `${more} newer`}
         </span>
       </div>
+      <p class="muted small">
+        Took: {TOOK}. Waited: {WAITED}.
+      </p>
       <div
         class="scroll requests"
         onPointerEnter={() => setPointer(true)}
@@ -52,10 +57,10 @@ export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
                 Data
               </th>
               <th scope="col">Status</th>
-              <th scope="col" class="num">
+              <th scope="col" class="num" title={TOOK}>
                 Took
               </th>
-              <th scope="col" class="num">
+              <th scope="col" class="num" title={WAITED}>
                 Waited
               </th>
               <th scope="col" class="num">

@@ -149,8 +149,10 @@ export class Session {
       this.#backend ??= await this.#open(order.storage, files)
       await this.#run(files, order)
     } catch (error) {
-      if (error instanceof FilesMissingError) this.#tell({ name: 'missing', text: error.message })
-      else if (error instanceof DiskLockedError) this.#tell({ name: 'locked' })
+      if (error instanceof FilesMissingError) {
+        const { message: text, reason } = error
+        this.#tell({ name: 'missing', text, ...(reason !== undefined && { reason }) })
+      } else if (error instanceof DiskLockedError) this.#tell({ name: 'locked' })
       else this.#tell({ name: 'failed', text: lineOf(error) })
       throw error
     }

@@ -8,7 +8,8 @@ import type { ViewProps } from '../app.tsx'
 import { openTrace } from '../open-trace.ts'
 import { ActionButton } from '../ui/action-button.tsx'
 import { download } from '../ui/files.ts'
-import { Charts, type Sample, WINDOW_SECONDS } from './charts.tsx'
+import { type Sample, WINDOW_SECONDS } from './chart-data.ts'
+import { Charts } from './charts.tsx'
 import { LinuxClient } from './client.ts'
 import { DiskPanel } from './disk-panel.tsx'
 import { Limits } from './limits.tsx'
@@ -51,7 +52,7 @@ export default function LinuxView({ isShown }: ViewProps) {
       terminal.current?.clear() // the guest that had the one before is gone
     } else if (news.kind === 'note') setProblem(news.text)
     else {
-      const sample = { time: performance.now() / 1000, statistics: news.statistics }
+      const sample = { time: performance.now() / 1000, statistics: news.statistics, limits: limits.current }
       setSamples((before) => [...before.filter(({ time }) => time > sample.time - WINDOW_SECONDS - 1), sample])
       if (news.requests.length > 0) {
         setRows((before) => [...[...news.requests].reverse(), ...before].slice(0, ROWS_SHOWN))
@@ -247,6 +248,16 @@ function PhaseBar({ phase, storage, onStart }: PhaseBarProps) {
         </div>
       )
     case 'missing':
+      if (phase.reason !== undefined) {
+        return (
+          <div class="notice wait" role="alert">
+            <p>
+              This page was served without Linux: {phase.reason}. Start the server again when that is changed. The other
+              views work without it.
+            </p>
+          </div>
+        )
+      }
       return (
         <div class="notice wait" role="alert">
           <p>

@@ -68,7 +68,7 @@ test('charts: what the guest writes is in the figures', async () => {
   const most = (name: string): Promise<string | null> =>
     page.getByRole('row', { name }).getByRole('cell').nth(1).textContent()
   await button(page, 'Write 8 MiB').click()
-  await page.getByRole('row', { name: /^Bytes a second: written .* [\d.]+ MiB$/ }).waitFor({ timeout: TIMEOUT_MS })
+  await page.getByRole('row', { name: /^Bytes a second: written .* [\d.]+ [KM]iB$/ }).waitFor({ timeout: TIMEOUT_MS })
   assert.is.not(await most('Requests a second: writes'), '0')
   assert.is.not(await most('Requests in flight'), '0')
   assert.ok((await page.locator('.chart canvas').count()) === 4)
@@ -78,6 +78,9 @@ test('charts: what the guest writes is in the figures', async () => {
 test('limits: set while it runs -> requests wait and stalls are counted; wrong ones are refused with the reason', async () => {
   const { page } = visit
   const form = page.getByRole('region', { name: 'Limits' })
+  await form.getByLabel('Requests a second').fill('-3')
+  await button(page, 'Set').click()
+  await form.getByText('Requests a second: a whole number from 1 on, not -3').waitFor()
   await form.getByLabel('Requests a second').fill('5')
   await form.getByLabel('Requests at once').fill('3')
   await button(page, 'Set').click()
@@ -85,16 +88,33 @@ test('limits: set while it runs -> requests wait and stalls are counted; wrong o
   await form.getByLabel('Requests at once').fill('')
   await button(page, 'Set').click()
   await form.getByText('In force: 5 requests a second, 5 at once.').waitFor()
+  await form.getByText('goes through in one piece too, as soon as nothing is owed').waitFor()
+  await page.getByRole('row', { name: 'Requests a second: limit, all together 5 5' }).waitFor()
+  await page.locator('.charts .legend').first().getByText('limit, all together 5').waitFor()
   await button(page, 'Read it back').click()
   await page.getByRole('row', { name: /^Stalls a second [\d.]+ [1-9]/ }).waitFor({ timeout: TIMEOUT_MS })
   await form.getByRole('button', { name: 'No limits' }).click()
   await form.getByText('No limits are set.').waitFor()
+  await page.getByRole('row', { name: 'Requests a second: limit, all together none 5' }).waitFor()
+  assert.is(await page.locator('.charts .legend .limit').count(), 0)
   await page
     .getByRole('region', { name: 'Latest requests' })
     .getByText(/^[\d.]+ ms$/)
     .first()
     .waitFor()
   await prompt(page)
+})
+
+test('requests: what Took and Waited are is to be read, and said of their columns', async () => {
+  const list = visit.page.getByRole('region', { name: 'Latest requests' })
+  await list.getByText('Took: from when the disk took the request from the ring until it was complete.').waitFor()
+  for (const [name, title] of [
+    ['Took', 'until it was complete'],
+    ['Waited', 'for a limit'],
+  ] as const) {
+    const given = await list.getByRole('columnheader', { name, exact: true }).getAttribute('title')
+    assert.match(given ?? '', title)
+  }
 })
 
 test('requests: one opened -> the Ring view with the recording at its step; the guest goes on meanwhile', async () => {
@@ -248,7 +268,7 @@ test('pictures: both widths, light and dark; nothing is wider than the screen', 
       await page.getByText(/[1-9]\d* requests,/).waitFor()
       await prompt(page)
       // The peak, and what follows it, are in the charts.
-      const written = page.locator('.charts tbody tr', { hasText: /written0 B[\d.]+ MiB$/ })
+      const written = page.locator('.charts tbody tr', { hasText: /written0 B[\d.]+ [KM]iB$/ })
       await written.waitFor({ state: 'attached', timeout: TIMEOUT_MS })
       await screenshot(page, `linux-${width}-${scheme}`)
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width)

@@ -18,7 +18,7 @@ const opened = new Map<string, OpenedTrace>()
 /** Older ones are forgotten: their addresses then lead to a view that says so. */
 const KEPT = 8
 
-/** Goes to the Ring view, which shows the recording from its step `at` on, or its request `head` there; or the error. */
+/** Goes to the Ring view: the recording from its step `at` on, or the request `head` there; or the error. */
 export function openTrace(bytes: OpenedTrace['bytes'], options: Partial<Omit<OpenedTrace, 'bytes'>> = {}): void {
   const { title = 'a recording', at = 0, head } = options
   const name = String(Date.now())

@@ -53,12 +53,10 @@ test('command: none -> the help on standard error, status 2', () => {
   assert.match(stderr, 'Usage')
 })
 
-test('command: unknown -> named, with those there are', () => {
-  assertRefused(
-    vblk(['bot']),
-    "'bot'",
-    'boot, completion, conformance, demo, doctor, help, replay, shrink, start, trace',
-  )
+test('command: unknown -> named, with the one that was meant, or those there are', () => {
+  assertRefused(vblk(['bot']), "'bot'", 'nearest: boot', 'vblk --help')
+  const all = 'boot, completion, conformance, demo, doctor, help, replay, shrink, start, trace'
+  assertRefused(vblk(['elephant']), "'elephant'", all)
   assertRefused(vblk(['constructor']), "'constructor'")
 })
 

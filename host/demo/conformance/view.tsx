@@ -1,7 +1,7 @@
 // The Conformance view: every rule of the standard checked in this browser, with totals, filters and what was seen; and
 // the golden traces. What is shown is in the address; the run itself is use-kit.ts.
 
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { OUTCOMES, type Outcome, totals } from '../../conformance/outcome.ts'
 import { ROWS } from '../../conformance/rows.ts'
 import type { ViewProps } from '../app.tsx'
@@ -112,17 +112,18 @@ function useAddress(
     replaceParams('conformance', paramsOf(next))
   }
   const followed = useRef(params)
-  // A link or the back button to other filters, not what was typed since.
-  useEffect(() => {
+  // A link or the back button to other filters, not what was typed since. These run with the drawing and not some time
+  // after it: a timer that went off in between would know the filters of before.
+  useLayoutEffect(() => {
     if (!isOurs.current && String(params) !== String(followed.current)) setText(q)
     isOurs.current = false
     followed.current = params
   }, [params])
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (text === q || !isShown) return
     const timer = setTimeout(() => choose({ ...filters, q: text }), 300)
     return () => clearTimeout(timer)
-  }, [text, q, isShown])
+  }, [text, params, isShown])
   return [text, setText, choose]
 }
 

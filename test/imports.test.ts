@@ -46,6 +46,7 @@ const PORTABLE = [
   'host/backend/memory.ts',
   'host/demo/ring/model/',
   'host/demo/base64url.ts',
+  'host/demo/spec-names.ts',
 ]
 
 const PORTABLE_ENTRIES = [

@@ -1,6 +1,6 @@
-// The standard's names for bits and features, as the Ring view shows them. Portable.
+// The standard's names for bits, features and status bytes, as the page shows them. Portable.
 
-import * as spec from '../../../../assembly/spec.ts'
+import * as spec from '../../assembly/spec.ts'
 
 type Names = readonly (readonly [bit: number, name: string])[]
 
@@ -23,6 +23,9 @@ const DESC_FLAG_NAMES: Names = [
   [spec.VIRTQ_DESC_F_WRITE, 'WRITE'],
   [spec.VIRTQ_DESC_F_INDIRECT, 'INDIRECT'],
 ]
+
+/** Of a request's status byte, which is the index. */
+export const STATUS_BYTE_NAMES: readonly string[] = ['OK', 'IOERR', 'UNSUPP']
 
 /** By bit number. */
 const FEATURES: Readonly<Record<number, string>> = {

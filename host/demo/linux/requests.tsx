@@ -2,6 +2,7 @@
 // paused, and says how many came meanwhile. A request opens the recording in the Ring view, where it was taken.
 
 import { useRef, useState } from 'preact/hooks'
+import { STATUS_BYTE_NAMES } from '../spec-names.ts'
 import { bytesText, microsText, timeText } from './format.ts'
 import type { RequestRow } from './messages.ts'
 
@@ -15,7 +16,6 @@ interface RequestsProps {
 
 const TOOK = 'from when the disk took the request from the ring until it was complete'
 const WAITED = 'in the ring before that, for a limit'
-const STATUS: readonly string[] = ['OK', 'IOERR', 'UNSUPP']
 
 export function Requests({ rows, oldestRecording, onOpen }: RequestsProps) {
   const [isPaused, setPaused] = useState(false)
@@ -116,7 +116,7 @@ function Row({ row, isKept, onOpen }: RowProps) {
         ) : status === 0 ? (
           'OK'
         ) : (
-          <span class="problem">{STATUS[status] ?? status}</span>
+          <span class="problem">{STATUS_BYTE_NAMES[status] ?? status}</span>
         )}
       </td>
       <td class="num">{micros === undefined ? '' : microsText(micros)}</td>

@@ -1,10 +1,12 @@
 // The request in hand, from its header to its answer: what the chain of descriptors means once the two byte streams
 // are put together. A box for each part, in chain order, each a button that shows its bytes.
 
+import { STATUS_BYTE_NAMES } from '../spec-names.ts'
 import { ActionButton } from '../ui/action-button.tsx'
-import { hex, orUnknown } from './kinds.ts'
+import { orUnknown, printable } from './kinds.ts'
 import type { ChainPicture, DataSpan, Touched } from './model/walk-types.ts'
 import { DEVICES, UNKNOWN } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 import type { Look } from './rings.tsx'
 
 interface ChainProps {
@@ -144,17 +146,11 @@ function Part({ title, direction = 'readable', where, touched, onLook, children 
   )
 }
 
-const STATUS_NAMES = ['OK', 'IOERR', 'UNSUPP']
-
 export function statusText(status: number): string {
-  return `${status} ${STATUS_NAMES[status] ?? ''}`.trim()
+  return `${status} ${STATUS_BYTE_NAMES[status] ?? ''}`.trim()
 }
 
 /** Sectors at the end of the 64-bit numbers are easier to recognise in hexadecimal. */
 function sectorText(sector: bigint): string {
   return sector > 0xffffffffffffn ? hex(sector) : orUnknown(sector)
-}
-
-function printable(byte: number): string {
-  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'
 }

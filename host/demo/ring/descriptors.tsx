@@ -2,8 +2,9 @@
 // are as high as ring.css says, so that the lines need no measuring.
 
 import { useEffect, useRef } from 'preact/hooks'
-import { excerptOf, hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import { excerptOf, orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { ChainPicture, DescriptorRow, QueuePicture } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 import type { Look } from './rings.tsx'
 import { ScrollBox } from './scroll-box.tsx'
 

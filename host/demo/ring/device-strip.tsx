@@ -1,8 +1,8 @@
 // What the device itself is: its Status register, what was negotiated, its interrupt status, its disk and its limits,
 // in one line of facts; everything else of it under them.
 
-import { hex } from './kinds.ts'
 import type { Picture } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 
 export function DeviceStrip({ picture }: { picture: Picture }) {
   const { registers, device, counters } = picture

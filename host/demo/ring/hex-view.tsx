@@ -3,8 +3,9 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import { ActionButton } from '../ui/action-button.tsx'
-import { hex } from './kinds.ts'
+import { printable } from './kinds.ts'
 import { DEVICES, type Dump, type Picture, type Touched, UNKNOWN } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 
 /** What is shown: a place, and how many bytes from there on are meant. */
 export interface Range {
@@ -122,10 +123,6 @@ function DumpRow({ gpa, bytes, known, range, touched }: DumpRowProps) {
       <td class="ascii">{[...bytes].map((byte, i) => (known[i] === UNKNOWN ? '·' : printable(byte))).join('')}</td>
     </tr>
   )
-}
-
-function printable(byte: number): string {
-  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'
 }
 
 interface Place {

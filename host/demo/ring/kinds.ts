@@ -37,12 +37,13 @@ export function touchedClass(name: string, kind: Touched['kind'] | undefined): s
   return kind === undefined ? name : `${name} touched ${kind}`
 }
 
-export function hex(value: number | bigint, digits = 0): string {
-  return `0x${value.toString(16).padStart(digits, '0')}`
-}
-
 export function orUnknown(value: number | bigint | undefined): string {
   return value === undefined ? '?' : String(value)
+}
+
+/** A byte as text; a dot for what cannot be printed. */
+export function printable(byte: number): string {
+  return byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.'
 }
 
 /** '1 request', '2 requests' */

@@ -3,9 +3,10 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import { routeHash } from '../route.ts'
-import { hex, KINDS } from './kinds.ts'
+import { KINDS } from './kinds.ts'
 import type { Reference } from './model/references.ts'
 import type { Frame } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 import type { Stepper } from './stepper.ts'
 
 export function NowCard({ stepper, onLook }: { stepper: Stepper; onLook: (gpa: number, len: number) => void }) {

@@ -2,8 +2,9 @@
 // device see them. Everything that lies in memory is a button that shows its bytes.
 
 import { Descriptors } from './descriptors.tsx'
-import { hex, orUnknown, touchedClass, touchedWords } from './kinds.ts'
+import { orUnknown, touchedClass, touchedWords } from './kinds.ts'
 import type { Cell, ChainPicture, QueuePicture } from './model/walk-types.ts'
+import { hex } from './model/words.ts'
 import { RingCircle, type Slot } from './ring-circle.tsx'
 
 export type Look = (gpa: number, len: number) => void

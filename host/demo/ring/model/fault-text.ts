@@ -5,6 +5,7 @@ import * as abi from '../../../../assembly/abi.ts'
 import * as spec from '../../../../assembly/spec.ts'
 import { type ChainModel, streams, typeName } from './chain-model.ts'
 import type { RegisterModel } from './register-model.ts'
+import { count, hex } from './words.ts'
 
 interface Span {
   readonly gpa: bigint
@@ -43,10 +44,6 @@ export function faultDetail(code: number, chain: ChainModel, registers: Register
   }
 }
 
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`
-}
-
 function total(spans: readonly Span[]): number {
   return spans.reduce((sum, { len }) => sum + len, 0)
 }
@@ -80,7 +77,7 @@ function directionText(chain: ChainModel): string | undefined {
 
 function unmappedText(spans: readonly Span[], registers: RegisterModel): string | undefined {
   const outside = spans.find((span) => !isMapped(span, registers))
-  return outside && `${count(outside.len, 'byte')} at 0x${outside.gpa.toString(16)} are not all in guest RAM`
+  return outside && `${count(outside.len, 'byte')} at ${hex(outside.gpa)} are not all in guest RAM`
 }
 
 /** Regions can lie next to each other. */

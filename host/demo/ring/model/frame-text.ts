@@ -5,21 +5,18 @@ import * as abi from '../../../../assembly/abi.ts'
 import * as spec from '../../../../assembly/spec.ts'
 import { decisionText, registerName, throttleText } from '../../../replay/names.ts'
 import type { Step, TraceEvent } from '../../../replay/step.ts'
+import { descFlagNames, INTERRUPT_NAMES, namesOf, STATUS_BYTE_NAMES, STATUS_NAMES } from '../../spec-names.ts'
 import { typeName } from './chain-model.ts'
 import { faultDetail } from './fault-text.ts'
 import type { MachineModel, Moment, Part } from './machine-model.ts'
 import { eventReferences } from './references.ts'
-import { descFlagNames, INTERRUPT_NAMES, namesOf, STATUS_NAMES } from './spec-names.ts'
 import type { FrameKind } from './walk-types.ts'
+import { count, hex } from './words.ts'
 
 export interface Said {
   readonly kind: FrameKind
   readonly field: string
   readonly text: string
-}
-
-function hex(value: number | bigint): string {
-  return `0x${value.toString(16)}`
 }
 
 export function say(model: MachineModel, moment: Moment, part: Part): Said {
@@ -49,10 +46,6 @@ function placeOf(model: MachineModel, gpa: number): string {
     if (isIn(used, spec.VIRTQ_USED_RING + spec.VIRTQ_USED_ELEM_BYTES * size + 2)) return 'used ring'
   }
   return 'buffers'
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`
 }
 
 // Calls ----------------------------------------------------------------------------------------------------
@@ -275,7 +268,7 @@ function storeText(model: MachineModel, event: TraceEvent, bytes?: Uint8Array): 
     case abi.TRACE_AVAIL_EVENT:
       return ['avail_event', `avail_event = ${low}: kick when avail.idx passes it`]
     case abi.TRACE_STATUS:
-      return ['status byte', `status byte = ${low} (${['OK', 'IOERR', 'UNSUPP'][low] ?? 'no status'})`]
+      return ['status byte', `status byte = ${low} (${STATUS_BYTE_NAMES[low] ?? 'no status'})`]
     case abi.TRACE_ZERO:
       return ['zero-fill', `${count(low, 'zero byte')} at ${hex(gpa)}: past the end of the data`]
     default: {

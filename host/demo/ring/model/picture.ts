@@ -5,10 +5,10 @@ import * as spec from '../../../../assembly/spec.ts'
 import { COUNTER_INDEX, COUNTER_NAMES, type Counters } from '../../../engine/state.ts'
 import { decisionText, throttleText } from '../../../replay/names.ts'
 import type { InitConfig } from '../../../replay/step.ts'
+import { descFlagNames, featureName, INTERRUPT_NAMES, namesOf, STATUS_NAMES } from '../../spec-names.ts'
 import { type ChainModel, streams, typeName } from './chain-model.ts'
 import type { MachineModel } from './machine-model.ts'
 import type { QueueModel } from './register-model.ts'
-import { descFlagNames, featureName, INTERRUPT_NAMES, namesOf, STATUS_NAMES } from './spec-names.ts'
 import {
   type Cell,
   type ChainPicture,
